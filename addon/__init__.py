@@ -1,0 +1,1 @@
+"""The vendor: provisioning, ingest, warehouse, SQL, schedules, and the HTTP surfaces that clients speak to."""

@@ -1,0 +1,99 @@
+"""What comes in, and the ports of the durable path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from addon.models.tables import Column, Snapshot, TableRef
+
+
+class BodyKind(StrEnum):
+    """The form of a batch's raw bytes; the WAL keeps them as they came."""
+
+    LOGPLEX = "logplex"
+    """application/logplex-1 frames; ``meta`` holds ``app`` and ``drain``."""
+    MSGPACK_GZ = "msgpack.gz"
+    """A gzip stream of msgpack maps."""
+    NDJSON = "ndjson"
+    """JSON objects, one a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request's worth of rows, before parsing.
+
+    ``database`` and ``table`` are empty for LOGPLEX, whose lines name their own tables. ``upload_id`` makes
+    the batch idempotent for 7 days within (account, database, table). ``received_at`` is Unix seconds.
+    """
+
+    kind: BodyKind
+    account_id: int
+    database: str
+    table: str
+    body: bytes
+    received_at: float
+    upload_id: str | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The promise that a batch is on disk."""
+
+    duplicate: bool
+    """The upload id was seen before: nothing was stored again."""
+
+
+class Ingestor(Protocol):
+    """The way in. ``append`` returns when the batch is fsynced."""
+
+    async def append(self, batch: Batch) -> Ack:
+        """Make a batch durable.
+
+        Raises:
+            Conflict: the upload id was used with another body.
+            Unavailable: back-pressure; ``Retry-After`` seconds are in the error's hint.
+            OutOfSpace: the disk is full; nothing was acknowledged.
+        """
+
+    async def flush(self, account_id: int) -> None:
+        """The flush barrier: return when every batch of the account acked before the call is queryable."""
+
+
+class Catalog(Protocol):
+    """Which databases and tables an account has; implemented by the store."""
+
+    def ensure_table(self, ref: TableRef) -> None:
+        """Create the database and the table where they are missing."""
+
+    def table_exists(self, ref: TableRef) -> bool:
+        """Tell whether the table is there (a dropped table's late batches are discarded)."""
+
+    def record_flush(self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None) -> None:
+        """Note what a flush committed: the columns now in the table, the rows added, their newest time."""
+
+
+class UploadLedger(Protocol):
+    """The upload ids of the last 7 days."""
+
+    def seen(self, account_id: int, database: str, table: str, upload_id: str) -> str | None:
+        """Return the body's SHA-256 that came with this id, or None."""
+
+    def record(self, entries: Sequence[tuple[int, str, str, str, str]], now: float) -> None:
+        """Keep (account, database, table, upload id, SHA-256) rows; repeats are ignored; drop expired ones."""
+
+
+class Warehouse(Protocol):
+    """Delta tables, one folder per (account, database, table)."""
+
+    def snapshot(self, ref: TableRef, version: int | None = None) -> Snapshot | None:
+        """Pin the newest (or a named) version; None while nothing was ever committed."""
+
+    def drop(self, ref: TableRef) -> None:
+        """Delete a table's files; nothing of it is left on disk."""
+
+    def drop_account(self, account_id: int) -> None:
+        """Delete all of an account's files."""

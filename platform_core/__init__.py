@@ -1,0 +1,1 @@
+"""The platform: apps, builds, releases, dynos, router, log router, add-on marketplace, Platform API."""

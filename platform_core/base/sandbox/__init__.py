@@ -1,0 +1,1 @@
+"""Run a program apart from everything else: its own uid, cgroup, file system view and network."""
