@@ -9,4 +9,4 @@ if ! node_ok; then
   "$venv/bin/python" -m pip --python "$venv/bin/python" install -q --require-hashes --no-deps -r "$(dirname "$0")/node.txt"
 fi
 cd "$folder"
-npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
