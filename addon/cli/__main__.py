@@ -1,0 +1,136 @@
+"""The ``sluice`` command line. Each command imports what it needs when it runs."""
+
+# ruff: noqa: PLC0415  # imports inside commands keep `sluice --help` under 200 ms
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from addon.cli.failures import Exit, Failure
+from addon.cli.ports import DEFAULT_BASE
+
+app = typer.Typer(
+    help="Sluice: log and event analytics with the dyno platform it plugs into.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="The home folder (default: $SLUICE_HOME, else ~/.sluice).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+SecondsOption = Annotated[float, typer.Option("--timeout", help="Give up after this many seconds.")]
+
+
+def _home(given: Path | None) -> Path:
+    from addon.cli.home import default_home
+
+    return given or default_home()
+
+
+@app.command()
+def up(
+    home: HomeOption = None,
+    port_base: Annotated[int, typer.Option("--port-base", help="The first of six ports.")] = DEFAULT_BASE,
+) -> None:
+    """Run the platform and the add-on in the foreground; write HOME/env.sh and print `ready`."""
+    from addon.cli.up import up as run
+
+    raise typer.Exit(run(_home(home), port_base))
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
+    home: Annotated[Path | None, typer.Option("--home", help="The home folder (default: a new one).")] = None,
+    port_base: Annotated[
+        int | None, typer.Option("--port-base", help="Default: the first free ones.")
+    ] = None,
+) -> None:
+    """From git push to report, on real purchases: start, push, drive traffic, compare, analyse, stop."""
+    from addon.cli.demo.run import run_demo
+
+    raise typer.Exit(run_demo(home, port_base, keep=keep))
+
+
+@app.command()
+def env(home: HomeOption = None) -> None:
+    """Print the recipe for clients; use it with: eval "$(sluice env)"."""
+    from addon.cli.home import Home
+
+    print(Home(_home(home)).recipe(), end="")
+
+
+@app.command()
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Check this machine and the installation; say what is missing and what to do."""
+    from addon.cli.doctor import doctor as run
+
+    raise typer.Exit(run(_home(home), as_json=as_json))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="The query; `-` reads it from stdin.")],
+    *,
+    database: Annotated[
+        str, typer.Option("-d", "--database", help="The database it names tables of.")
+    ] = "logs",
+    engine: Annotated[
+        str, typer.Option("-T", "--type", help="The SQL dialect: presto, trino or hive.")
+    ] = "presto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    timeout: SecondsOption = 600.0,
+) -> None:
+    """Run SQL and print its rows: a table on a terminal, tab-separated values in a pipe."""
+    from addon.cli.output import choose_format
+    from addon.cli.query import query as run
+
+    text = sys.stdin.read() if sql == "-" else sql
+    form = choose_format(as_json=as_json, as_csv=as_csv)
+    raise typer.Exit(run(_home(home), text, database, engine, form=form, timeout=timeout))
+
+
+@app.command()
+def analyze(
+    name: Annotated[str, typer.Argument(help="The analysis, for example `ranking`.")],
+    *,
+    inputs: Annotated[list[str], typer.Option("--input", help="TABLE=SQL: what the analysis reads.")],
+    params: Annotated[str, typer.Option("--params", help="Its parameters, a JSON object.")] = "{}",
+    database: Annotated[
+        str, typer.Option("-d", "--database", help="The database of the inputs' SQL.")
+    ] = "logs",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    timeout: SecondsOption = 600.0,
+) -> None:
+    """Run an analysis on the add-on and print its tables."""
+    from addon.cli.analyze import analyze as run
+    from addon.cli.output import choose_format
+
+    form = choose_format(as_json=as_json, as_csv=as_csv)
+    raise typer.Exit(run(_home(home), name, inputs, params, database=database, form=form, timeout=timeout))
+
+
+def main() -> None:
+    """Run the command line; failures go to stderr and into the exit code."""
+    try:
+        app()
+    except Failure as failure:
+        print(failure.text(), file=sys.stderr)
+        sys.exit(failure.code)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""A client of the add-on's HTTP surface: Treasure Data's REST v3 for queries, and our own routes.
+
+It is a foreign client like any other: it knows the server by its answers only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from addon.cli.failures import Exit, Failure
+from addon.cli.home import Home
+from addon.cli.recipe import from_shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_REQUEST_SECONDS = 60.0
+_BY_STATUS = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
+_ADVICE = {
+    Exit.AUTH: 'Check TD_API_KEY; `eval "$(sluice env)"` sets the local one.',
+    Exit.NOT_FOUND: "Check the name; databases and tables come into being with their first row.",
+    Exit.CONFLICT: "Choose another name, or remove the old one.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A result: column names, the engine's type names, and rows of JSON values."""
+
+    columns: list[str]
+    types: list[str]
+    rows: list[list[Any]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows as objects."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def credentials(root: Path) -> tuple[str, str]:
+    """Return the server's URL and the API key: from the environment, else from the home folder's recipe."""
+    server, key = os.environ.get("TD_API_SERVER"), os.environ.get("TD_API_KEY")
+    if server and key:
+        return server, key
+    variables = from_shell(Home(root).recipe())
+    return server or variables["TD_API_SERVER"], key or variables["TD_API_KEY"]
+
+
+class Client:
+    """Talks to one add-on with one API key."""
+
+    def __init__(self, server: str, key: str) -> None:
+        """Take the server's URL, for example ``http://127.0.0.1:7084``, and an API key."""
+        headers = {"Authorization": f"TD1 {key}"}
+        self._server = server
+        self._http = httpx.Client(base_url=server, headers=headers, timeout=_REQUEST_SECONDS, trust_env=False)
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request; return the answer when it is a success.
+
+        Raises:
+            Failure: the server cannot be reached, or says no; its reason is in it.
+        """
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            why = str(error) or type(error).__name__
+            advice = "Is it running? Start it with: sluice up"
+            raise Failure(f"Cannot reach the add-on at {self._server}", why, advice) from error
+        if response.is_success:
+            return response
+        code = _BY_STATUS.get(response.status_code, Exit.ERROR)
+        advice = _ADVICE.get(code, "Mend that, then try again.")
+        raise Failure(f"The add-on answered {response.status_code}", _reason(response), advice, code)
+
+    def query(self, database: str, sql: str, engine: str = "presto", timeout: float = 600.0) -> Rows:
+        """Run SQL as a job and return its rows.
+
+        Raises:
+            Failure: the job failed, was killed, or took longer than ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        answer = self.call("POST", f"/v3/job/issue/{engine}/{database}", data={"query": sql}).json()
+        job = str(answer["job_id"])
+        self._wait(job, deadline)
+        shown = self.call("GET", f"/v3/job/show/{job}").json()
+        schema: list[list[str]] = json.loads(shown.get("hive_result_schema") or "[]")
+        text = self.call("GET", f"/v3/job/result/{job}", params={"format": "json"}).text
+        rows = [json.loads(line) for line in text.splitlines() if line]
+        return Rows([name for name, _ in schema], [kind for _, kind in schema], rows)
+
+    def _wait(self, job: str, deadline: float) -> None:
+        for pause in _pauses():
+            status = self.call("GET", f"/v3/job/status/{job}").json()["status"]
+            if status == "success":
+                return
+            if status in {"error", "killed"}:
+                raise self._job_failure(job, status)
+            if time.monotonic() + pause > deadline:
+                advice = (
+                    f"It goes on: sluice query gives up only for you. Kill it with POST /v3/job/kill/{job}"
+                )
+                raise Failure(f"Job {job} is still {status}", "the timeout passed", advice, Exit.TIMEOUT)
+            time.sleep(pause)
+
+    def _job_failure(self, job: str, status: str) -> Failure:
+        shown: Mapping[str, Any] = self.call("GET", f"/v3/job/show/{job}").json()
+        reason = str((shown.get("debug") or {}).get("stderr") or "the server gives no reason")
+        if status == "killed":
+            return Failure(f"Job {job} was killed", reason, "Run it again.", Exit.JOB_KILLED)
+        return Failure(f"Job {job} failed", reason, "Mend the query, then run it again.", Exit.JOB_FAILED)
+
+
+def _pauses() -> Iterator[float]:
+    """Yield ever longer pauses, in seconds."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return the server's own words."""
+    try:
+        body = response.json()
+    except ValueError:
+        return response.text[:500]
+    if not isinstance(body, dict):
+        return response.text[:500]
+    return str(body.get("message") or body.get("error") or response.text[:500])

@@ -1,0 +1,126 @@
+"""Runs ``sluice up`` for the demo, as somebody in a second terminal would."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Self
+
+from addon.cli.failures import Exit, Failure
+from addon.cli.home import Home
+from addon.cli.recipe import from_shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+_READY_SECONDS = 120
+_STOP_SECONDS = 100
+
+
+class Running:
+    """An installation that runs while the ``with`` block does."""
+
+    def __init__(self, root: Path, port_base: int) -> None:
+        """Choose the home folder and the ports; nothing starts yet."""
+        self.home = Home(root)
+        self._argv = [
+            sys.executable,
+            "-m",
+            "addon.cli",
+            "up",
+            "--home",
+            str(root),
+            "--port-base",
+            str(port_base),
+        ]
+        self._log = root / "up.log"
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it and return when it is ready.
+
+        Raises:
+            Failure: it did not start; its own message is the reason.
+        """
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                self._argv, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            )
+        if self._first_line() != "ready":
+            self._end()
+            raise Failure(
+                "The demo could not start Sluice", self._log.read_text(), "Mend that, then try again."
+            )
+        return self
+
+    def _first_line(self) -> str:
+        answers: queue.Queue[str] = queue.Queue()
+        process = self._running()
+        if process.stdout is None:
+            raise RuntimeError("started without a pipe")
+        threading.Thread(
+            target=lambda out: answers.put(out.readline()), args=(process.stdout,), daemon=True
+        ).start()
+        try:
+            return answers.get(timeout=_READY_SECONDS).strip()
+        except queue.Empty:
+            return ""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it; complain when it did not end as it should.
+
+        Raises:
+            Failure: it ended with an error, and nothing else went wrong.
+        """
+        code = self._end()
+        if code != 0 and error is None:
+            raise Failure(
+                f"Sluice ended with exit code {code}", self._log.read_text(), f"Read {self.home.logs}"
+            )
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise RuntimeError("not started")
+        return self._process
+
+    def _end(self) -> int:
+        process = self._running()
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        return code
+
+    def require_alive(self) -> None:
+        """Check that it still runs.
+
+        Raises:
+            Failure: it ended by itself; its own message is the reason.
+        """
+        if self._running().poll() is not None:
+            raise Failure(
+                "Sluice ended in the middle of the demo", self._log.read_text(), f"Read {self.home.logs}"
+            )
+
+    def recipe(self) -> dict[str, str]:
+        """Return the variables that clients need."""
+        return from_shell(self.home.recipe())
+
+    def wait(self) -> Exit:
+        """Stay until Ctrl-C or the end of it."""
+        try:
+            self._running().wait()
+        except KeyboardInterrupt:
+            return Exit.OK
+        self.require_alive()
+        return Exit.ERROR
