@@ -45,9 +45,9 @@ class RouterLine:
     def text(self) -> str:
         """Return the line without a newline."""
         line = (
-            f'{self._head()} method={_quoted(self.method)} path="{_quoted(self.path)}" host={_quoted(self.host)} '
-            f'request_id={_quoted(self.request_id)} fwd="{_quoted(self.fwd)}" dyno={self.dyno or ""} '
-            f"connect={_millis(self.connect_ms)} service={_millis(self.service_ms)} "
+            f'{self._head()} method={_quoted(self.method)} path="{_quoted(self.path)}" '
+            f'host={_quoted(self.host)} request_id={_quoted(self.request_id)} fwd="{_quoted(self.fwd)}" '
+            f"dyno={self.dyno or ''} connect={_millis(self.connect_ms)} service={_millis(self.service_ms)} "
             f"status={self.status} bytes={'' if self.size is None else self.size} protocol={self.protocol}"
         )
         if self.protocol == "https" and self.tls_version is not None:
