@@ -1,0 +1,48 @@
+"""Databases and tables as the catalog knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from addon.models.tables import Column
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseInfo:
+    """A database; times are Unix seconds."""
+
+    name: str
+    tables: int
+    rows: int
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredColumn:
+    """A column of a schema that the customer set: its Treasure Data type and, maybe, an alias for SQL."""
+
+    name: str
+    type: str
+    alias: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """A table; times are Unix seconds."""
+
+    id: int
+    database: str
+    name: str
+    rows: int
+    declared: Sequence[DeclaredColumn]
+    detected: Sequence[Column]
+    detect_schema: bool
+    include_v: bool
+    delete_protected: bool
+    expire_days: int | None
+    last_log_time: int | None
+    imported_at: float | None
+    created_at: float
+    updated_at: float

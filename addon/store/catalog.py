@@ -1,0 +1,296 @@
+"""The catalog: which databases and tables an account has, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from addon.models.catalog import DatabaseInfo, DeclaredColumn, TableInfo
+from addon.models.tables import Column, TableRef, check_name
+from addon.store.catalog_rows import columns_text, declared_text, table_info
+from addon.store.database import Database, insert_ignoring
+from addon.store.schema import DATABASES, TABLES, UPLOADS, USAGE
+from platform_core.base.clock import Clock
+from platform_core.base.errors import Conflict, NotFound
+
+
+def _is(ref: TableRef) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        TABLES.c.account_id == ref.account_id,
+        TABLES.c.database_name == ref.database,
+        TABLES.c.name == ref.table,
+    )
+
+
+def _database_is(account_id: int, name: str) -> sa.ColumnElement[bool]:
+    return sa.and_(DATABASES.c.account_id == account_id, DATABASES.c.name == name)
+
+
+def usage_month(now: float) -> str:
+    """Return the UTC month that rows stored at ``now`` count towards, as ``2026-11``."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
+
+
+class SqlCatalog:
+    """Implements :class:`addon.models.ingest.Catalog`, and what the APIs list and change."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Read and write ``database``."""
+        self._database = database
+        self._clock = clock
+
+    # What ingest needs
+
+    def ensure_table(self, ref: TableRef) -> None:
+        """Create the database and the table where they are missing."""
+        if not self.table_exists(ref):
+            with self._database.write() as connection:
+                self._insert_database(connection, ref.account_id, ref.database)
+                self._insert_table(connection, ref)
+
+    def table_exists(self, ref: TableRef) -> bool:
+        """Tell whether the table is there."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(TABLES.c.id).where(_is(ref))).first() is not None
+
+    def record_flush(
+        self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None
+    ) -> None:
+        """Note what a flush committed: the columns now in the table, the rows added, their newest time."""
+        now = self._clock.now()
+        month = usage_month(now)
+        newest = TABLES.c.last_log_time
+        if last_time is not None:
+            newest = sa.case((newest >= last_time, newest), else_=last_time)  # type: ignore[assignment]
+        values = {
+            "row_count": TABLES.c.row_count + rows,
+            "detected_schema": columns_text(columns),
+            "last_log_time": newest,
+            "imported_at": now,
+            "updated_at": now,
+        }
+        this_month = sa.and_(USAGE.c.account_id == ref.account_id, USAGE.c.month == month)
+        with self._database.write() as connection:
+            connection.execute(sa.update(TABLES).where(_is(ref)).values(values))
+            start = {"account_id": ref.account_id, "month": month, "row_count": 0}
+            insert_ignoring(connection, USAGE, [start])
+            grown = USAGE.c.row_count + rows
+            connection.execute(sa.update(USAGE).where(this_month).values(row_count=grown))
+
+    # Databases
+
+    def databases(self, account_id: int) -> list[DatabaseInfo]:
+        """Return the account's databases by name."""
+        totals = (
+            sa.select(
+                DATABASES,
+                sa.func.count(TABLES.c.id).label("table_total"),
+                sa.func.coalesce(sa.func.sum(TABLES.c.row_count), 0).label("row_total"),
+            )
+            .outerjoin(
+                TABLES,
+                sa.and_(
+                    TABLES.c.account_id == DATABASES.c.account_id,
+                    TABLES.c.database_name == DATABASES.c.name,
+                ),
+            )
+            .where(DATABASES.c.account_id == account_id)
+            .group_by(*DATABASES.c)
+            .order_by(DATABASES.c.name)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(totals).all()
+        return [
+            DatabaseInfo(row.name, row.table_total, int(row.row_total), row.created_at, row.updated_at)
+            for row in rows
+        ]
+
+    def database_exists(self, account_id: int, name: str) -> bool:
+        """Tell whether the account has the database."""
+        statement = sa.select(DATABASES.c.name).where(_database_is(account_id, name))
+        with self._database.read() as connection:
+            return connection.execute(statement).first() is not None
+
+    def require_database(self, account_id: int, name: str) -> None:
+        """Check that the account has the database.
+
+        Raises:
+            NotFound: it has not.
+        """
+        if not self.database_exists(account_id, name):
+            raise NotFound(
+                f"Database {name[:140]!r} does not exist.", hint="Create it first, or check its name."
+            )
+
+    def create_database(self, account_id: int, name: str) -> None:
+        """Create a database.
+
+        Raises:
+            InvalidInput: the name breaks the rule.
+            Conflict: it exists.
+        """
+        check_name("database", name)
+        with self._database.write() as connection:
+            if self._insert_database(connection, account_id, name) == 0:
+                raise Conflict(f"Database {name!r} exists already.")
+
+    def delete_database(self, account_id: int, name: str) -> list[TableRef]:
+        """Delete a database with its tables, and return these, whose files the caller drops.
+
+        Raises:
+            NotFound: there is no such database.
+            Conflict: one of its tables is protected from deletion.
+        """
+        tables = self.tables(account_id, name)
+        protected = [table.name for table in tables if table.delete_protected]
+        if protected:
+            raise Conflict(
+                f"Database {name!r} holds tables that are protected from deletion: {', '.join(protected)}.",
+                hint="Update them with delete_protected=false first.",
+            )
+        within = sa.and_(TABLES.c.account_id == account_id, TABLES.c.database_name == name)
+        uploads = sa.and_(UPLOADS.c.account_id == account_id, UPLOADS.c.database_name == name)
+        with self._database.write() as connection:
+            connection.execute(sa.delete(TABLES).where(within))
+            connection.execute(sa.delete(UPLOADS).where(uploads))
+            connection.execute(sa.delete(DATABASES).where(_database_is(account_id, name)))
+        return [TableRef(account_id, name, table.name) for table in tables]
+
+    # Tables
+
+    def tables(self, account_id: int, database: str) -> list[TableInfo]:
+        """Return the tables of a database by name.
+
+        Raises:
+            NotFound: there is no such database.
+        """
+        self.require_database(account_id, database)
+        statement = (
+            sa.select(TABLES)
+            .where(TABLES.c.account_id == account_id, TABLES.c.database_name == database)
+            .order_by(TABLES.c.name)
+        )
+        with self._database.read() as connection:
+            return [table_info(row) for row in connection.execute(statement)]
+
+    def table_refs(self, account_id: int) -> list[TableRef]:
+        """Return every table of the account."""
+        statement = (
+            sa.select(TABLES.c.database_name, TABLES.c.name)
+            .where(TABLES.c.account_id == account_id)
+            .order_by(TABLES.c.database_name, TABLES.c.name)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return [TableRef(account_id, row.database_name, row.name) for row in rows]
+
+    def table(self, ref: TableRef) -> TableInfo:
+        """Return one table.
+
+        Raises:
+            NotFound: there is no such database or table.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(TABLES).where(_is(ref))).one_or_none()
+        if row is None:
+            self.require_database(ref.account_id, ref.database)
+            raise NotFound(f"Table '{ref.database}.{ref.table[:140]}' does not exist.")
+        return table_info(row)
+
+    def create_table(self, ref: TableRef, **options: Any) -> None:
+        """Create a table in an existing database; ``options`` are those of :meth:`update_table`.
+
+        Raises:
+            InvalidInput: the name breaks the rule.
+            NotFound: there is no such database.
+            Conflict: the table exists.
+        """
+        check_name("table", ref.table)
+        self.require_database(ref.account_id, ref.database)
+        with self._database.write() as connection:
+            if self._insert_table(connection, ref) == 0:
+                raise Conflict(f"Table '{ref.database}.{ref.table}' exists already.")
+        if options:
+            self.update_table(ref, **options)
+
+    def update_table(
+        self,
+        ref: TableRef,
+        *,
+        declared: Sequence[DeclaredColumn] | None = None,
+        **settings: bool | int | None,
+    ) -> None:
+        """Change the declared schema or the settings expire_days, include_v, detect_schema, delete_protected.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        self.table(ref)
+        values: dict[str, Any] = {**settings, "updated_at": self._clock.now()}
+        if declared is not None:
+            values["declared_schema"] = declared_text(declared)
+        with self._database.write() as connection:
+            connection.execute(sa.update(TABLES).where(_is(ref)).values(values))
+
+    def delete_table(self, ref: TableRef) -> None:
+        """Delete a table's entry and its upload ids; the caller drops its files.
+
+        Raises:
+            NotFound: there is no such table.
+            Conflict: it is protected from deletion.
+        """
+        if self.table(ref).delete_protected:
+            raise Conflict(
+                f"Table '{ref.database}.{ref.table}' is protected from deletion.",
+                hint="Update it with delete_protected=false first.",
+            )
+        uploads = sa.and_(
+            UPLOADS.c.account_id == ref.account_id,
+            UPLOADS.c.database_name == ref.database,
+            UPLOADS.c.table_name == ref.table,
+        )
+        with self._database.write() as connection:
+            connection.execute(sa.delete(TABLES).where(_is(ref)))
+            connection.execute(sa.delete(UPLOADS).where(uploads))
+
+    # Accounts
+
+    def rows_this_month(self, account_id: int) -> int:
+        """Return how many rows the account stored in the current UTC month."""
+        month = usage_month(self._clock.now())
+        statement = sa.select(USAGE.c.row_count).where(
+            USAGE.c.account_id == account_id, USAGE.c.month == month
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(statement).scalar_one_or_none() or 0)
+
+    def forget_account(self, account_id: int) -> None:
+        """Delete every entry of a deprovisioned account."""
+        with self._database.write() as connection:
+            for table in (TABLES, DATABASES, UPLOADS, USAGE):
+                connection.execute(sa.delete(table).where(table.c.account_id == account_id))
+
+    def _insert_database(self, connection: sa.Connection, account_id: int, name: str) -> int:
+        now = self._clock.now()
+        row = {"account_id": account_id, "name": name, "created_at": now, "updated_at": now}
+        return insert_ignoring(connection, DATABASES, [row])
+
+    def _insert_table(self, connection: sa.Connection, ref: TableRef) -> int:
+        now = self._clock.now()
+        row = {
+            "account_id": ref.account_id,
+            "database_name": ref.database,
+            "name": ref.table,
+            "row_count": 0,
+            "declared_schema": "[]",
+            "detected_schema": "[]",
+            "detect_schema": True,
+            "include_v": True,
+            "delete_protected": False,
+            "created_at": now,
+            "updated_at": now,
+        }
+        return insert_ignoring(connection, TABLES, [row])

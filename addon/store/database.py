@@ -1,0 +1,68 @@
+"""Two ways into the metadata database: short write transactions, and reads that take no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from platform_core.base.database import migrate, open_database
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """The add-on's metadata database.
+
+    Every write is one short transaction. Reads run outside of one: on SQLite a transaction starts by taking
+    the write lock (so that none fails half-way), and a look-up of a key must not wait for that.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the database at ``url``; see :meth:`migrate`."""
+        self._writer = open_database(url)
+        self._reader = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine that writes; for migrations and their tests."""
+        return self._writer
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision."""
+        migrate(self._writer, MIGRATIONS)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Open a transaction that commits when the block ends and rolls back when it raises."""
+        with self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a connection for single SELECTs; each sees what was committed before it."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+def insert_ignoring(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:
+    """Insert rows, skipping those whose key is there already; return how many went in."""
+    if not rows:
+        return 0
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  (each deployment loads one dialect)
+
+        postgres = postgresql.insert(table).values(rows).on_conflict_do_nothing()
+        return connection.execute(postgres).rowcount
+    from sqlalchemy.dialects import sqlite  # noqa: PLC0415  (as above)
+
+    lite = sqlite.insert(table).values(rows).on_conflict_do_nothing()
+    return connection.execute(lite).rowcount

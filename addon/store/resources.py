@@ -1,0 +1,109 @@
+"""Add-on resources, their drain credentials and their tombstones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from addon.models.accounts import AccountState, Right
+from addon.models.resources import Provision, Resource
+from addon.store.accounts import account_from_row, insert_account, insert_key
+from addon.store.database import Database
+from addon.store.schema import ACCOUNTS, API_KEYS, RESOURCES
+from platform_core.base.clock import Clock
+from platform_core.base.ids import fingerprint, same_secret
+
+_JOINED = sa.select(
+    ACCOUNTS,
+    RESOURCES.c.uuid,
+    RESOURCES.c.drain_user,
+    RESOURCES.c.drain_secret_fingerprint,
+    RESOURCES.c.log_drain_token,
+    RESOURCES.c.deprovisioned_at,
+).join(ACCOUNTS, ACCOUNTS.c.id == RESOURCES.c.account_id)
+
+
+def _resource(row: Any) -> Resource:
+    return Resource(
+        uuid=row.uuid,
+        account=account_from_row(row),
+        drain_user=row.drain_user,
+        log_drain_token=row.log_drain_token,
+        deprovisioned=row.deprovisioned_at is not None,
+    )
+
+
+class ResourceStore:
+    """Resources by uuid."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Read and write ``database``."""
+        self._database = database
+        self._clock = clock
+
+    def get(self, uuid: str) -> Resource | None:
+        """Return a resource, also a deprovisioned one; None when it never was."""
+        with self._database.read() as connection:
+            row = connection.execute(_JOINED.where(RESOURCES.c.uuid == uuid)).one_or_none()
+        return None if row is None else _resource(row)
+
+    def provision(
+        self, wanted: Provision, *, key_secret: str, drain_user: str, drain_secret: str
+    ) -> tuple[Resource, bool]:
+        """Make a resource with its account and master key in one transaction, unless its uuid is known.
+
+        Returns:
+            The resource as it now is, and whether this call made it.
+        """
+        now = self._clock.now()
+        created = False
+        with self._database.write() as connection:
+            known = connection.execute(_JOINED.where(RESOURCES.c.uuid == wanted.uuid)).one_or_none()
+            if known is None:
+                created = True
+                account_id = insert_account(
+                    connection, resource_uuid=wanted.uuid, name=wanted.name, plan=wanted.plan, now=now
+                )
+                insert_key(connection, account_id, f"{account_id}/{key_secret}", Right.MASTER, now)
+                row = {
+                    "uuid": wanted.uuid,
+                    "account_id": account_id,
+                    "drain_user": drain_user,
+                    "drain_secret_fingerprint": fingerprint(drain_secret),
+                    "log_drain_token": wanted.log_drain_token,
+                    "region": wanted.region,
+                    "callback_url": wanted.callback_url,
+                    "options": wanted.options,
+                    "created_at": now,
+                }
+                connection.execute(sa.insert(RESOURCES).values(row))
+                known = connection.execute(_JOINED.where(RESOURCES.c.uuid == wanted.uuid)).one()
+        return _resource(known), created
+
+    def change_plan(self, uuid: str, plan: str) -> None:
+        """Set the plan of the resource's account."""
+        same = ACCOUNTS.c.resource_uuid == uuid
+        with self._database.write() as connection:
+            connection.execute(sa.update(ACCOUNTS).where(same).values(plan=plan))
+
+    def deprovision(self, uuid: str) -> None:
+        """Turn the resource into a tombstone: its keys are gone, its account is closed."""
+        now = self._clock.now()
+        mine = sa.select(RESOURCES.c.account_id).where(RESOURCES.c.uuid == uuid).scalar_subquery()
+        live = sa.and_(RESOURCES.c.uuid == uuid, RESOURCES.c.deprovisioned_at.is_(None))
+        with self._database.write() as connection:
+            connection.execute(sa.delete(API_KEYS).where(API_KEYS.c.account_id == mine))
+            closed = {"state": AccountState.DEPROVISIONED.value}
+            connection.execute(sa.update(ACCOUNTS).where(ACCOUNTS.c.id == mine).values(closed))
+            connection.execute(sa.update(RESOURCES).where(live).values(deprovisioned_at=now))
+
+    def drain_secret_matches(self, uuid: str, user: str, secret: str) -> bool:
+        """Tell whether these are the drain credentials of the resource; compared in constant time."""
+        columns = sa.select(RESOURCES.c.drain_user, RESOURCES.c.drain_secret_fingerprint)
+        with self._database.read() as connection:
+            row = connection.execute(columns.where(RESOURCES.c.uuid == uuid)).one_or_none()
+        if row is None:
+            return False
+        user_right = same_secret(user, row.drain_user)
+        return same_secret(fingerprint(secret), row.drain_secret_fingerprint) and user_right

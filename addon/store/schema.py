@@ -1,0 +1,177 @@
+"""The tables of the add-on's metadata database. Times are Unix seconds as floats, JSON is text."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column that is declared INTEGER."""
+
+ACCOUNTS = sa.Table(
+    "accounts",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("resource_uuid", sa.String(36), unique=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("plan", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""One row per tenant; ids are never used again, because folders and uids are derived from them."""
+
+API_KEYS = sa.Table(
+    "api_keys",
+    METADATA,
+    sa.Column("fingerprint", sa.String(64), primary_key=True),
+    sa.Column("account_id", _ID, sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("access_right", sa.String(16), nullable=False),
+    sa.Column("prefix", sa.String(32), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+)
+"""API keys by the SHA-256 of their text; ``prefix`` is what a list of keys may show."""
+
+RESOURCES = sa.Table(
+    "resources",
+    METADATA,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("account_id", _ID, sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("drain_user", sa.String(64), nullable=False),
+    sa.Column("drain_secret_fingerprint", sa.String(64), nullable=False),
+    sa.Column("log_drain_token", sa.String(64), index=True),
+    sa.Column("region", sa.String(64)),
+    sa.Column("callback_url", sa.Text()),
+    sa.Column("options", sa.Text(), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("deprovisioned_at", sa.Float(53)),
+)
+"""Add-on resources; a row whose ``deprovisioned_at`` is set is a tombstone (410)."""
+
+DATABASES = sa.Table(
+    "databases",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+)
+
+TABLES = sa.Table(
+    "tables",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("account_id", _ID, nullable=False),
+    sa.Column("database_name", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("row_count", sa.BigInteger(), nullable=False),
+    sa.Column("declared_schema", sa.Text(), nullable=False),
+    sa.Column("detected_schema", sa.Text(), nullable=False),
+    sa.Column("detect_schema", sa.Boolean(), nullable=False),
+    sa.Column("include_v", sa.Boolean(), nullable=False),
+    sa.Column("delete_protected", sa.Boolean(), nullable=False),
+    sa.Column("expire_days", sa.Integer()),
+    sa.Column("last_log_time", sa.BigInteger()),
+    sa.Column("imported_at", sa.Float(53)),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.UniqueConstraint("account_id", "database_name", "name"),
+    sqlite_autoincrement=True,
+)
+
+USAGE = sa.Table(
+    "usage",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("month", sa.String(7), primary_key=True),
+    sa.Column("row_count", sa.BigInteger(), nullable=False),
+)
+"""Rows stored per account and UTC month (``2026-11``); deleting a table does not give them back."""
+
+UPLOADS = sa.Table(
+    "uploads",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("database_name", sa.String(128), primary_key=True),
+    sa.Column("table_name", sa.String(128), primary_key=True),
+    sa.Column("upload_id", sa.String(255), primary_key=True),
+    sa.Column("body_sha256", sa.String(64), nullable=False),
+    sa.Column("recorded_at", sa.Float(53), nullable=False, index=True),
+)
+
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("account_id", _ID, nullable=False),
+    sa.Column("type", sa.String(32), nullable=False),
+    sa.Column("database_name", sa.String(128), nullable=False),
+    sa.Column("query", sa.Text(), nullable=False),
+    sa.Column("params", sa.Text(), nullable=False),
+    sa.Column("priority", sa.Integer(), nullable=False),
+    sa.Column("retry_limit", sa.Integer(), nullable=False),
+    sa.Column("domain_key", sa.String(255)),
+    sa.Column("scheduled_time", sa.BigInteger()),
+    sa.Column("max_running", sa.Integer(), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("worker", sa.String(64)),
+    sa.Column("lease_until", sa.Float(53)),
+    sa.Column("epoch", sa.Integer(), nullable=False),
+    sa.Column("kill_requested", sa.Boolean(), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("started_at", sa.Float(53)),
+    sa.Column("ended_at", sa.Float(53)),
+    sa.Column("num_records", sa.BigInteger()),
+    sa.Column("result_size", sa.BigInteger()),
+    sa.Column("result_schema", sa.Text()),
+    sa.Column("result_path", sa.Text()),
+    sa.Column("stderr", sa.Text(), nullable=False),
+    sa.Column("cmdout", sa.Text(), nullable=False),
+    sa.UniqueConstraint("account_id", "domain_key"),
+    sa.Index(
+        "ix_jobs_queued",
+        "priority",
+        "id",
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    ),
+    sa.Index(
+        "ix_jobs_running",
+        "account_id",
+        "lease_until",
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+    sa.Index("ix_jobs_account", "account_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+SSO_TOKENS = sa.Table(
+    "sso_tokens",
+    METADATA,
+    sa.Column("fingerprint", sa.String(64), primary_key=True),
+    sa.Column("used_at", sa.Float(53), nullable=False, index=True),
+)
+"""Single-sign-on tokens that were used, until they are too old to be accepted anyway."""
+
+AUDIT = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("account_id", _ID),
+    sa.Column("actor", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("subject", sa.Text(), nullable=False),
+    sa.Column("chain", sa.String(64), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Who did what, append-only; ``chain`` is the SHA-256 of the row and of the row before it."""

@@ -1,0 +1,115 @@
+"""The queue hands each job to one worker, whatever happens to the others."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
+from addon.store.jobs import LEASE_S, MAX_EPOCHS, JobStore
+from platform_core.base.clock import FixedClock
+from platform_core.base.errors import Conflict, NotFound
+
+
+def _request(account_id: int = 1, max_running: int = 10, **more: object) -> JobRequest:
+    return JobRequest(account_id, "trino", "shop", "select 1", max_running, **more)  # type: ignore[arg-type]
+
+
+def _claimed(jobs: JobStore) -> Job:
+    job = jobs.claim("w")
+    assert job is not None
+    return job
+
+
+def test_jobs_are_claimed_by_priority_then_age(jobs: JobStore) -> None:
+    low = jobs.issue(_request())
+    high = jobs.issue(_request(priority=1))
+    assert [_claimed(jobs).id, _claimed(jobs).id] == [high.id, low.id]
+    assert jobs.claim("w") is None
+
+
+def test_an_account_at_its_limit_waits_while_others_go_on(jobs: JobStore) -> None:
+    mine = [jobs.issue(_request(1, 1)), jobs.issue(_request(1, 1))]
+    other = jobs.issue(_request(2, 1))
+    first = _claimed(jobs)
+    assert [first.id, _claimed(jobs).id] == [mine[0].id, other.id]
+    assert jobs.claim("w") is None
+    assert jobs.finish(first, JobOutcome(JobState.SUCCESS))
+    assert _claimed(jobs).id == mine[1].id
+
+
+def test_parallel_workers_never_take_the_same_job(jobs: JobStore) -> None:
+    issued = {jobs.issue(_request(max_running=100)).id for _ in range(40)}
+
+    def work(name: int) -> list[int]:
+        taken = []
+        while (job := jobs.claim(str(name))) is not None:
+            taken.append(job.id)
+            assert jobs.finish(job, JobOutcome(JobState.SUCCESS))
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [job for part in pool.map(work, range(4)) for job in part]
+    assert sorted(taken) == sorted(issued)
+
+
+def test_a_late_worker_cannot_publish_over_a_newer_epoch(jobs: JobStore, clock: FixedClock) -> None:
+    jobs.issue(_request())
+    stopped = _claimed(jobs)
+    clock.advance(LEASE_S + 1)
+    assert jobs.requeue_lost() == 1
+    newer = _claimed(jobs)
+    assert newer.epoch == stopped.epoch + 1
+    assert jobs.renew(stopped) is None
+    assert not jobs.finish(stopped, JobOutcome(JobState.ERROR))
+    assert jobs.finish(newer, JobOutcome(JobState.SUCCESS, num_records=3, result_schema=[("a", "bigint")]))
+    done = jobs.get(1, newer.id)
+    assert (done.state, done.num_records, done.result_schema) == (
+        JobState.SUCCESS,
+        3,
+        [("a", "bigint")],
+    )
+
+
+def test_a_job_that_kills_its_workers_becomes_an_error(jobs: JobStore, clock: FixedClock) -> None:
+    job = jobs.issue(_request())
+    for _ in range(MAX_EPOCHS):
+        _claimed(jobs)
+        clock.advance(LEASE_S + 1)
+        jobs.requeue_lost()
+    assert jobs.get(1, job.id).state is JobState.ERROR
+
+
+def test_kill_ends_a_queued_job_and_asks_the_worker_of_a_running_one(jobs: JobStore) -> None:
+    running, queued = jobs.issue(_request(max_running=1)), jobs.issue(_request(max_running=1))
+    claimed = _claimed(jobs)
+    assert jobs.request_kill(1, queued.id) is JobState.QUEUED
+    assert jobs.get(1, queued.id).state is JobState.KILLED
+    assert jobs.renew(claimed) is False
+    assert jobs.request_kill(1, running.id) is JobState.RUNNING
+    assert jobs.renew(claimed) is True
+    assert jobs.request_kill(1, queued.id) is JobState.KILLED
+
+
+def test_jobs_of_others_do_not_exist(jobs: JobStore) -> None:
+    job = jobs.issue(_request(1))
+    for attempt in (lambda: jobs.get(2, job.id), lambda: jobs.request_kill(2, job.id)):
+        with pytest.raises(NotFound):
+            attempt()
+    assert jobs.list(2, first=0, last=19) == ([], 0)
+
+
+def test_a_domain_key_names_one_job(jobs: JobStore) -> None:
+    job = jobs.issue(_request(domain_key="daily"))
+    with pytest.raises(Conflict) as caught:
+        jobs.issue(_request(domain_key="daily"))
+    assert caught.value.hint == str(job.id)
+    assert jobs.by_domain_key(1, "daily").id == job.id
+    jobs.issue(_request(2, domain_key="daily"))
+
+
+def test_the_list_is_newest_first_with_inclusive_bounds(jobs: JobStore) -> None:
+    ids = [jobs.issue(_request()).id for _ in range(5)]
+    page, total = jobs.list(1, first=1, last=2)
+    assert ([job.id for job in page], total) == ([ids[3], ids[2]], 5)
