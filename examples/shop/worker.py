@@ -32,7 +32,7 @@ def write_feed(folder: Path, number: int) -> Path:
             "id": disc.slug,
             "title": disc.title,
             "category": disc.genre,
-            "price": f"{disc.price_minor / 100:.2f}",
+            "price": disc.price_minor / 100,
         }
         for disc in PRODUCTS.values()
     ]
