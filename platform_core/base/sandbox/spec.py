@@ -96,6 +96,10 @@ class SandboxProcess(Protocol):
 class Sandbox(Protocol):
     """Starts sandboxed processes; the single-threaded, privileged spawner process behind it does the work."""
 
+    @property
+    def isolation(self) -> Isolation:
+        """What this sandbox enforces; callers must look at ``own_files`` and ``own_network``."""
+
     async def start(self) -> None:
         """Start the spawner."""
 
@@ -126,3 +130,11 @@ class Isolation:
 
     driver: str
     missing: tuple[str, ...] = field(default=())
+    own_files: bool = True
+    """Binds are honoured. When False the process sees the host's own tree: use real paths."""
+    own_network: bool = True
+    """`Network.NONE` is honoured. When False two processes cannot listen on the same port."""
+    own_uid: bool = True
+    """The process drops to ``spec.uid``. When False it runs as we do."""
+    limits: bool = True
+    """Memory, process and CPU limits are enforced by cgroups and memory use can be read."""
