@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections import deque
@@ -26,25 +27,38 @@ _LAST_WORDS_SECONDS = 1.0
 class Child:
     """One of our programs, running. Its stderr, and what follows ``ready`` on stdout, go to its log."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader, log: Path
+    ) -> None:
         """Keep a started process; use `start`."""
-        self.name, self.log, self._process = name, log, process
+        self.name, self.log, self._process, self._stdout = name, log, process, stdout
         self._pump: asyncio.Task[None] | None = None
         self.ended: asyncio.Task[int] = asyncio.create_task(process.wait())
 
     @classmethod
     async def start(cls, name: str, argv: Sequence[str], env: Mapping[str, str], log: Path) -> Child:
-        """Start ``argv`` in a session of its own, so that a terminal's Ctrl-C reaches only us."""
-        with log.open("ab") as sink:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                env=dict(env),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=sink,
-                start_new_session=True,
-            )
-        return cls(name, process, log)
+        """Start ``argv`` in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+        The pipe is ours rather than asyncio's: that one reports the end of a process only when its
+        grandchildren have closed the pipe too.
+        """
+        read_end, write_end = os.pipe()
+        try:
+            with log.open("ab") as sink:
+                process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    env=dict(env),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=write_end,
+                    stderr=sink,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(write_end)
+        stdout = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(stdout)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
+        return cls(name, process, stdout, log)
 
     @property
     def pid(self) -> int:
@@ -70,19 +84,14 @@ class Child:
         raise Failure(f"The {self.name} did not start", why, f"Read {self.log}", Exit.TIMEOUT)
 
     async def _read_until_ready(self) -> bool:
-        async for line in self._stdout():
+        async for line in self._stdout:
             if line.strip() == READY:
                 return True
         return False
 
-    def _stdout(self) -> asyncio.StreamReader:
-        if self._process.stdout is None:
-            raise RuntimeError("started without a pipe")
-        return self._process.stdout
-
     async def _copy_stdout(self) -> None:
         with self.log.open("ab", buffering=0) as sink:
-            async for line in self._stdout():
+            async for line in self._stdout:
                 sink.write(line)
 
     def death(self) -> Failure:

@@ -1,0 +1,49 @@
+"""`sluice doctor` says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from addon.cli import doctor as doctor_module
+from addon.cli.certificates import ensure_certificates
+from addon.cli.doctor import Verdict, doctor, installation
+from addon.cli.failures import Exit
+from addon.cli.home import Home, write_private
+from addon.cli.ports import Ports
+from addon.cli.recipe import Provider, recipe, to_shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_a_home_that_others_may_read_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    home.root.chmod(0o755)
+    assert doctor(home.root, as_json=True) is Exit.ERROR
+    checks = {check["check"]: check for check in json.loads(capsys.readouterr().out)}
+    assert checks["home"]["verdict"] == "failed"
+    assert checks["home"]["next"] == f"chmod go-rwx {home.root}"
+    assert checks["python"]["verdict"] == "ok"
+
+
+def test_a_missing_program_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    checks = {check.name: check for check in doctor_module.machine()}
+    assert (checks["git"].verdict, checks["bubblewrap"].verdict) == (Verdict.FAILED, Verdict.WARNING)
+    assert checks["git"].do_next == "apt-get install git"
+
+
+def test_a_recipe_whose_server_is_gone_is_a_failure(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    files = ensure_certificates(home.tls)
+    provider = Provider("u", "p", "s", "1/k")
+    write_private(home.env_sh, to_shell(recipe(tmp_path, Ports(1), files.ca, "HRKU-1", provider)))
+    checks = {check.name: check for check in installation(home)}
+    assert checks["certificates"].verdict is Verdict.OK
+    assert checks["SLUICE_API_URL"].verdict is Verdict.FAILED
+    assert checks["SLUICE_API_URL"].do_next == "Start again with: sluice up"
