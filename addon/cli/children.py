@@ -27,11 +27,11 @@ _LAST_WORDS_SECONDS = 1.0
 class Child:
     """One of our programs, running. Its stderr, and what follows ``ready`` on stdout, go to its log."""
 
-    def __init__(
-        self, name: str, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader, log: Path
-    ) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         """Keep a started process; use `start`."""
-        self.name, self.log, self._process, self._stdout = name, log, process, stdout
+        self.name, self.log, self._process = name, log, process
+        self._stdout = asyncio.StreamReader()
+        self._pipe: asyncio.ReadTransport | None = None
         self._pump: asyncio.Task[None] | None = None
         self.ended: asyncio.Task[int] = asyncio.create_task(process.wait())
 
@@ -55,10 +55,14 @@ class Child:
                 )
         finally:
             os.close(write_end)
-        stdout = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(stdout)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
-        return cls(name, process, stdout, log)
+        child = cls(name, process, log)
+        await child._read_from(read_end)
+        return child
+
+    async def _read_from(self, read_end: int) -> None:
+        protocol = asyncio.StreamReaderProtocol(self._stdout)
+        loop = asyncio.get_running_loop()
+        self._pipe, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
 
     @property
     def pid(self) -> int:
@@ -129,3 +133,5 @@ class Child:
         if self._pump is not None:
             await asyncio.wait({self._pump}, timeout=_LAST_WORDS_SECONDS)
             self._pump.cancel()
+        if self._pipe is not None:
+            self._pipe.close()

@@ -58,6 +58,7 @@ def test_a_child_that_dies_at_start_is_reported_with_its_last_words(
         try:
             await child.wait_ready()
         finally:
+            await child.stop()
             if code == PARENT:
                 os.killpg(child.pid, signal.SIGKILL)
 
