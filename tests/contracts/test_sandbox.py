@@ -11,10 +11,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +23,9 @@ from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.isolation import detect_isolation
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, ExitStatus, Network, SandboxProcess, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
 pytestmark = pytest.mark.anyio
 ROOT = os.geteuid() == 0
@@ -45,7 +47,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module", params=["bwrap", "process"])
-async def sandbox(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[SpawnerSandbox]:
+async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[SpawnerSandbox]:
     if request.param == "bwrap" and detect_isolation().driver != "bwrap":
         pytest.skip("bubblewrap does not work here")
     sandbox = SpawnerSandbox(request.param)
@@ -94,7 +96,7 @@ def _read_all(descriptor: int) -> bytes:
 
 
 def uid_for(sandbox: SpawnerSandbox) -> int:
-    # Without a file view of its own a dropped uid may not reach this test's Python; the drop has its own test.
+    # Without a view of its own a dropped uid may not reach this Python; the drop has its own test.
     return APP_UID if sandbox.isolation.own_files else os.getuid()
 
 
@@ -130,7 +132,7 @@ async def python(sandbox: SpawnerSandbox, script: str, *argv: str, **options: An
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # other processes' ends: there is no event to await
             await asyncio.sleep(0.005)
 
 
@@ -165,9 +167,10 @@ async def test_only_a_writable_bind_and_tmp_can_be_written(isolated: SpawnerSand
         (tmp_path / name).mkdir()
         own(tmp_path / name, APP_UID)
     binds = [Bind(tmp_path / "ro", "/srv/ro"), Bind(tmp_path / "rw", "/app", writable=True)]
-    script = "for d in / /usr /etc /dev /srv /srv/ro /app /tmp /dev/shm; do touch $d/x 2>/dev/null && echo $d; done"
+    folders = "/ /usr /etc /dev /srv /srv/ro /app /tmp /dev/shm"
+    script = f"for d in {folders}; do touch $d/x 2>/dev/null && echo $d; done"
     _status, output = await shell(isolated, script, binds=binds)
-    assert output.split() == ["/app", "/tmp", "/dev/shm"]
+    assert output.split() == folders.split()[-3:]
     assert (tmp_path / "rw" / "x").stat().st_uid == (APP_UID if ROOT else os.getuid())
 
 
@@ -198,7 +201,11 @@ async def test_a_folder_made_anew_under_the_same_path_is_the_new_one(
 
 
 async def test_this_python_and_its_packages_run_inside(isolated: SpawnerSandbox) -> None:
-    script = "import duckdb, platform_core.base.ids as ids, os; print(duckdb.sql('select 42').fetchall(), ids.is_uuid(''))"
+    script = """
+import duckdb
+from platform_core.base import ids
+print(duckdb.sql("select 42").fetchall(), ids.is_uuid(""))
+"""
     process = await python(isolated, script, env={"PYTHONPATH": python_path()})
     assert await process.finish() == (ExitStatus(0), "[(42,)] False\n")
 
@@ -281,7 +288,8 @@ async def test_two_sandboxes_may_use_the_same_port(isolated: SpawnerSandbox) -> 
 async def test_listen_answers_the_process(sandbox: SpawnerSandbox, free_tcp_port: int) -> None:
     read_end, write_end = os.pipe()
     script = (
-        "import socket, sys; sys.stdin.readline(); peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5);"
+        "import socket, sys; sys.stdin.readline();"
+        "peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5);"
         "print(peer.recv(100).decode())"
     )
     client = await python(sandbox, script, str(free_tcp_port), stdin=read_end)

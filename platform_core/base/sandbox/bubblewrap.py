@@ -7,10 +7,13 @@ host. Bubblewrap's own environment stays empty, so that an app's ``LD_PRELOAD`` 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platform_core.base.sandbox.spec import Network, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 PROGRAM = "bwrap"
 SHM_BYTES = 64 << 20
@@ -78,6 +81,6 @@ def _base_tree() -> Iterator[str]:
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():
-            yield from ("--symlink", os.readlink(path), name)
+            yield from ("--symlink", str(path.readlink()), name)
         elif path.is_dir():
             yield from ("--ro-bind", name, name)

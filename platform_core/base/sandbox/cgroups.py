@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from platform_core.base.sandbox.spec import SandboxSpec
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from platform_core.base.sandbox.spec import SandboxSpec
 
 CPU_PERIOD_US = 100_000
 _PREFIX = "sluice-"
@@ -60,7 +62,7 @@ class Cgroups(Protocol):
         """``v1``, ``v2`` or ``none``."""
 
     def create(self, name: str, spec: SandboxSpec, own_pids: int = 0) -> Group:
-        """Make a group with the limits of ``spec``, with room for ``own_pids`` processes of the sandbox itself."""
+        """Make a group with the limits of ``spec`` and room for ``own_pids`` processes of the sandbox."""
 
     def close(self) -> None:
         """Remove the spawner's own folder; its groups must be gone."""
@@ -101,10 +103,10 @@ class CgroupsV1:
             folder.mkdir(exist_ok=True)
 
     def create(self, name: str, spec: SandboxSpec, own_pids: int = 0) -> Group:
-        """Make a group with the limits of ``spec``, with room for ``own_pids`` processes of the sandbox itself."""
+        """Make a group with the limits of ``spec`` and room for ``own_pids`` processes of the sandbox."""
         folders = {controller: own / name for controller, own in self._own.items()}
         for folder in folders.values():
-            folder.mkdir()
+            folder.mkdir(parents=True)  # our own folder too: a spawner in another container may sweep it
         if spec.memory_bytes is not None:
             _write(folders["memory"] / "memory.limit_in_bytes", spec.memory_bytes)
             with contextlib.suppress(FileNotFoundError):  # absent where swap accounting is off
@@ -143,7 +145,7 @@ class CgroupsV2:
         _write(self._own / "cgroup.subtree_control", enable)
 
     def create(self, name: str, spec: SandboxSpec, own_pids: int = 0) -> Group:
-        """Make a group with the limits of ``spec``, with room for ``own_pids`` processes of the sandbox itself."""
+        """Make a group with the limits of ``spec`` and room for ``own_pids`` processes of the sandbox."""
         folder = self._own / name
         folder.mkdir()
         if spec.memory_bytes is not None:
@@ -190,7 +192,7 @@ def oom_kills(memory: Path | None) -> int:
 
 
 def memory_in_use(memory: Path | None) -> int | None:
-    """Return the bytes of a group that cannot be dropped: anonymous, shared and swapped, not the page cache."""
+    """Return the bytes a group cannot give back: anonymous, shared and swapped, not the page cache."""
     if memory is None:
         return None
     text = _read(memory / "memory.stat")
@@ -239,8 +241,10 @@ def _own_paths(proc: Path) -> dict[str, str]:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what a killed spawner left; folders in use refuse by themselves."""
+    """Remove what a killed spawner left; its folder carries its pid, groups in use refuse."""
     for own in root.glob(f"{_PREFIX}*"):
+        if Path("/proc", own.name.rpartition("-")[2]).exists():
+            continue
         for folder in (*own.glob("*/"), own):
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -262,7 +266,7 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, value: object) -> None:
-    # Not write_text: opening with O_CREAT makes no sense on cgroupfs, and hides a missing file in a test tree.
+    # Not write_text: O_CREAT makes no sense on cgroupfs, and hides a missing file in a test tree.
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, str(value).encode())

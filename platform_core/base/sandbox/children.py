@@ -7,14 +7,18 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from platform_core.base.sandbox import processes
 from platform_core.base.sandbox.cgroups import Cgroups, Group, oom_kills
-from platform_core.base.sandbox.drivers import Driver, Prepared
 from platform_core.base.sandbox.launch import fork_and_exec
 from platform_core.base.sandbox.spec import Network, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from platform_core.base.sandbox.drivers import Driver, Prepared
 
 _FAREWELL_S = 2.0
 """How long the end of the spawner waits for groups to empty; freeing much memory takes the kernel time."""

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platform_core.base.errors import TooLarge, Unavailable
 from platform_core.base.logs import get_logger
@@ -19,6 +19,9 @@ from platform_core.base.sandbox.isolation import detect_isolation
 from platform_core.base.sandbox.messages import MAX_MESSAGE, Message, close_all, pack, receive, spec_to_wire
 from platform_core.base.sandbox.process import SpawnedProcess
 from platform_core.base.sandbox.spec import ExitStatus, Isolation, SandboxProcess, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FAREWELL_S = 4.0
 _SEND_BUFFER = 1 << 20

@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from platform_core.base.sandbox import bubblewrap
-from platform_core.base.sandbox.cgroups import Group
 from platform_core.base.sandbox.launch import Launch
-from platform_core.base.sandbox.spec import SandboxSpec
-from platform_core.base.sandbox.staging import Key, Staging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from platform_core.base.sandbox.cgroups import Group
+    from platform_core.base.sandbox.spec import SandboxSpec
+    from platform_core.base.sandbox.staging import Key, Staging
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

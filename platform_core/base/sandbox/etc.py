@@ -1,4 +1,4 @@
-"""The sandbox's ``/etc``: the few parts of the host's that programs need, copied once when the spawner starts.
+"""The sandbox's ``/etc``: the few parts of the host's that programs need, copied at the spawner's start.
 
 One bind of a copied folder instead of twenty binds of files: they cost a third of a sandbox's start.
 """
@@ -39,7 +39,7 @@ MOUNT_POINTS = ("passwd", "group", "resolv.conf")
 
 
 def build_etc(target: Path, source: Path = Path("/etc")) -> None:
-    """Copy the wanted parts of ``source`` into the new folder ``target``; parts that are not there are left out."""
+    """Copy the wanted parts of ``source``, as far as they are there, into the new folder ``target``."""
     target.mkdir(mode=0o755)
     runtimes = (path.name for path in sorted(source.glob(_RUNTIMES)) if path.is_dir())
     for name in (*_WANTED, *runtimes):

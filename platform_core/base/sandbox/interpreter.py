@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platform_core.base.sandbox.spec import Bind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"), Path("/lib64"))
 
@@ -42,19 +45,19 @@ def _root() -> Path:
 
 
 def _link_folders(path: Path) -> list[Path]:
-    """Return the folders of each link between ``sys.executable`` and the real file (pyenv, venv of a venv)."""
+    """Return the folders of each link between ``sys.executable`` and the real file: a venv of a venv."""
     folders: list[Path] = []
     while path.is_symlink():
-        path = path.parent / os.readlink(path)
+        path = path.parent / path.readlink()
         folders.append(Path(os.path.normpath(path)).parent.parent)
     return folders
 
 
 def _outermost(paths: Sequence[Path]) -> list[Path]:
     """Drop what lies below another one or below the system's tree, which is always shown."""
-    unique = {
-        path for path in paths if path.is_dir() and not any(path.is_relative_to(one) for one in _SYSTEM)
-    }
-    return sorted(
-        path for path in unique if not any(path != one and path.is_relative_to(one) for one in unique)
-    )
+    unique = {path for path in paths if path.is_dir() and not _below_any(path, _SYSTEM)}
+    return sorted(path for path in unique if not _below_any(path, unique - {path}))
+
+
+def _below_any(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(one) for one in folders)

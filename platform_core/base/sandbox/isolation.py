@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platform_core.base.sandbox import bubblewrap
 from platform_core.base.sandbox.cgroups import NoCgroups, open_cgroups
 from platform_core.base.sandbox.spec import Isolation, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BWRAP = "bwrap"
 PROCESS = "process"

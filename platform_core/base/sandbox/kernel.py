@@ -9,7 +9,10 @@ import contextlib
 import ctypes
 import fcntl
 import os
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
@@ -33,7 +36,7 @@ def _check(result: int, doing: str) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """Call mount(2).
+    """Attach ``source`` (a folder, a file, a file system) at ``target``.
 
     Raises:
         OSError: with the kernel's errno and both paths.

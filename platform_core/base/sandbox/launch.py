@@ -11,11 +11,13 @@ import fcntl
 import os
 import resource
 import signal
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from platform_core.base.sandbox import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _HIGH = 256
 """Descriptors are first moved above this, so that putting them in place never overwrites one still needed."""
@@ -41,9 +43,9 @@ class Launch:
 def fork_and_exec(launch: Launch, report_to: int) -> int:
     """Start the child and return its pid; it writes a reason to ``report_to`` if it cannot exec."""
     pid = os.fork()
-    if pid:
-        return pid
-    _child(launch, report_to)
+    if pid == 0:
+        _child(launch, report_to)
+    return pid
 
 
 def _child(launch: Launch, report_to: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What the library and its spawner say to each other: one JSON object per SOCK_SEQPACKET message, descriptors beside it.
+"""What the library and its spawner say to each other: JSON objects as SOCK_SEQPACKET messages.
 
 ===============  ==========================================  =================================
 request          fields                                      answer
@@ -10,7 +10,8 @@ request          fields                                      answer
 ``listen``       ``pid``, ``port``                           one listening socket
 ===============  ==========================================  =================================
 
-Each request carries ``id``; its answer repeats it, with ``error`` when it failed. An ``exit`` event
+Descriptors travel beside a message. Each request carries ``id``; its answer repeats it, with ``error``
+when it failed. An ``exit`` event
 (``pid``, ``code``, ``oom``) comes by itself.
 """
 
@@ -20,11 +21,13 @@ import array
 import json
 import os
 import socket
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platform_core.base.sandbox.spec import Bind, Network, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_MESSAGE = 192 << 10
 """Bytes of one message; a Unix socket's default send buffer takes it at once."""
@@ -44,7 +47,7 @@ def receive(connection: socket.socket) -> tuple[Message, list[int]] | None:
     Raises:
         BlockingIOError: nothing is there yet, on a non-blocking socket.
     """
-    # Not socket.recv_fds: in Python 3.11 it drops the flags, and these descriptors must not leak into children.
+    # Not socket.recv_fds: in Python 3.11 it drops the flags, and these must not leak into children.
     space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
     data, ancillary, _flags, _address = connection.recvmsg(MAX_MESSAGE, space, socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from platform_core.base.sandbox import kernel
 from platform_core.base.sandbox.messages import pack, receive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 128
@@ -55,9 +58,9 @@ def _made_inside(namespace: int, make: Callable[[], list[socket.socket]]) -> lis
 
 
 def _by_helper(namespace: int, make: Callable[[], list[socket.socket]]) -> list[socket.socket]:
-    """Without root: a forked helper enters the user namespace that owns the network, where it has every right.
+    """Without root: a helper enters the user namespace that owns the network, where it has every right.
 
-    It cannot come back from there, hence the fork.
+    It could not come back from there, hence the fork.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:

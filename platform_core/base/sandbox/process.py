@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from platform_core.base.errors import Unavailable
 from platform_core.base.sandbox.cgroups import memory_in_use
-from platform_core.base.sandbox.messages import Message
 from platform_core.base.sandbox.netsockets import LOOPBACK, listen_here
-from platform_core.base.sandbox.spec import ExitStatus
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+
+    from platform_core.base.sandbox.messages import Message
+    from platform_core.base.sandbox.spec import ExitStatus
 
 _POOL_SIZE = 32
 _POOL_LOW = 8

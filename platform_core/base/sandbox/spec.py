@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import signal
+    import socket
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 class Network(StrEnum):
