@@ -1,0 +1,53 @@
+"""Log drains of apps: those that users added and those of add-ons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from platform_core.base.errors import Conflict
+from platform_core.models.logs import Drain
+from platform_core.store.tables import drains
+
+
+def _drain_of(row: Any) -> Drain:
+    return Drain(id=row.id, app_id=row.app_id, token=row.token, url=row.url, addon_id=row.addon_id)
+
+
+def add_drain(connection: sa.Connection, drain: Drain, at: float) -> None:
+    """Add a drain to an app.
+
+    Raises:
+        Conflict: the app has a drain with that URL.
+    """
+    where = (drains.c.app_id == drain.app_id) & (drains.c.url == drain.url)
+    if connection.execute(sa.select(drains.c.id).where(where)).first() is not None:
+        raise Conflict("Url has already been taken")
+    connection.execute(
+        sa.insert(drains).values(
+            id=drain.id,
+            app_id=drain.app_id,
+            addon_id=drain.addon_id,
+            token=drain.token,
+            url=drain.url,
+            created_at=at,
+        )
+    )
+
+
+def list_drains(connection: sa.Connection, app_id: str) -> list[Drain]:
+    """Return an app's drains, oldest first."""
+    query = sa.select(drains).where(drains.c.app_id == app_id).order_by(drains.c.created_at)
+    return [_drain_of(row) for row in connection.execute(query)]
+
+
+def drains_of_addon(connection: sa.Connection, addon_id: str) -> list[Drain]:
+    """Return the drains that an add-on has, in whatever apps."""
+    query = sa.select(drains).where(drains.c.addon_id == addon_id).order_by(drains.c.created_at)
+    return [_drain_of(row) for row in connection.execute(query)]
+
+
+def delete_drain(connection: sa.Connection, drain_id: str) -> None:
+    """Remove a drain."""
+    connection.execute(sa.delete(drains).where(drains.c.id == drain_id))
