@@ -1,0 +1,102 @@
+"""From a Trino, Presto, Hive or DuckDB query to the DuckDB text that a worker runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from addon.models.tables import TableRef
+from addon.query.gate import bind_tables, check_final, check_functions, parse_query
+from addon.query.td_functions import Times, rewrite_td_functions
+from platform_core.base.errors import InvalidInput
+
+DIALECTS = {"trino": "trino", "presto": "presto", "hive": "hive", "duckdb": "duckdb"}
+"""What a job's type is called, and sqlglot's name for it."""
+_UNNAMED = {"trino": "_col", "presto": "_col", "hive": "_c"}
+_PRESTO_TYPES = {
+    "TINYINT": "tinyint", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint",
+    "HUGEINT": "bigint", "UTINYINT": "smallint", "USMALLINT": "integer", "UINTEGER": "bigint",
+    "UBIGINT": "bigint", "UHUGEINT": "bigint", "FLOAT": "real", "DOUBLE": "double", "BOOLEAN": "boolean",
+    "VARCHAR": "varchar", "DATE": "date", "TIME": "time", "TIMESTAMP": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamp with time zone", "BLOB": "varbinary", "JSON": "json",
+    "UUID": "uuid",
+}  # fmt: skip
+_HIVE_TYPES = {
+    **_PRESTO_TYPES, "INTEGER": "int", "USMALLINT": "int", "VARCHAR": "string", "FLOAT": "float",
+    "JSON": "string", "BLOB": "binary", "UUID": "string", "TIMESTAMP WITH TIME ZONE": "timestamp",
+}  # fmt: skip
+_DECIMAL = re.compile(r"^DECIMAL\((\d+),\s*(\d+)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledQuery:
+    """DuckDB's text of a query, and the tables it reads by the view name that the text uses."""
+
+    sql: str
+    views: Mapping[str, TableRef]
+
+
+def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
+    sql: str,
+    dialect: str,
+    account_id: int,
+    database: str,
+    exists: Callable[[TableRef], bool],
+    times: Times,
+) -> CompiledQuery:
+    """Check and translate one query; takes up to some 100 ms for long texts, so call it in a thread.
+
+    Raises:
+        UserError: the query is refused, wrong, or reads what is not there; see :mod:`addon.query.gate`.
+    """
+    if dialect not in DIALECTS:
+        raise InvalidInput(
+            f"The query type {dialect[:40]!r} is not known.", hint="Use trino, presto, hive or duckdb."
+        )
+    tree = parse_query(sql, DIALECTS[dialect])
+    check_functions(tree)
+    if dialect in _UNNAMED:
+        _name_columns(tree, _UNNAMED[dialect])
+    gated = bind_tables(rewrite_td_functions(tree, times), account_id, database, exists)
+    try:
+        text = gated.tree.sql(dialect="duckdb", comments=False)
+    except (SqlglotError, RecursionError) as error:
+        raise InvalidInput(
+            "The query cannot be translated: it is nested too deeply or uses an unknown form."
+        ) from error
+    check_final(text, gated.views)
+    return CompiledQuery(text, gated.views)
+
+
+def _name_columns(tree: exp.Query, prefix: str) -> None:
+    """Name the unnamed columns of the result as the dialect does, instead of by their DuckDB text."""
+    select: exp.Expr = tree
+    while isinstance(select, (exp.SetOperation, exp.Subquery)):
+        select = select.this
+    if not isinstance(select, exp.Select):
+        return
+    for index, column in enumerate(select.expressions):
+        if not isinstance(column, (exp.Alias, exp.Aliases, exp.Column)) and not column.is_star:
+            select.expressions[index].replace(exp.alias_(column.copy(), f"{prefix}{index}", quoted=True))
+
+
+def result_type(duckdb_type: str, dialect: str) -> str:
+    """Return how the dialect calls a DuckDB type, nested ones included."""
+    names = _HIVE_TYPES if dialect == "hive" else _PRESTO_TYPES
+    if dialect == "duckdb":
+        return duckdb_type.lower()
+    if duckdb_type.endswith("]"):
+        inner = result_type(duckdb_type[: duckdb_type.rindex("[")], dialect)
+        return f"array<{inner}>" if dialect == "hive" else f"array({inner})"
+    decimal = _DECIMAL.match(duckdb_type)
+    if decimal:
+        return f"decimal({decimal[1]},{decimal[2]})"
+    if duckdb_type.startswith(("MAP(", "STRUCT(", "ENUM(", "UNION(")):
+        return "string" if dialect == "hive" else "json"
+    if duckdb_type.startswith("TIMESTAMP_"):
+        return "timestamp"
+    return names.get(duckdb_type, "string" if dialect == "hive" else "varchar")

@@ -1,0 +1,224 @@
+"""Takes jobs from the queue and runs them: the worker role."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from addon.models.accounts import Account
+from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
+from addon.query.results import result_file
+from addon.query.service import Query, QueryService, shown_columns
+from addon.query.worker import QueryFailed
+from addon.store.accounts import AccountStore
+from addon.store.jobs import LEASE_S, JobStore
+from platform_core.base.errors import SluiceError, Unavailable, UserError
+from platform_core.base.ids import new_uuid
+from platform_core.base.logs import get_logger
+
+_log = get_logger(__name__)
+_POLL_S = 0.5
+"""A lost wake-up costs no more than this."""
+_HEARTBEAT_S = LEASE_S / 3
+MAX_QUEUED = 100
+"""Jobs that may wait per account."""
+
+
+class Execution(Protocol):
+    """Runs one type of job."""
+
+    async def run(self, account: Account, job: Job, kill: asyncio.Event) -> JobOutcome:
+        """Run the job to its end.
+
+        Raises:
+            UserError: it was refused.
+            QueryFailed: it failed, or was killed.
+        """
+
+
+class SqlExecution:
+    """Runs a query job; its result is stored once, as msgpack.gz."""
+
+    def __init__(self, service: QueryService, results: Path) -> None:
+        """Store results below ``results``."""
+        self._service = service
+        self._results = results
+
+    async def run(self, account: Account, job: Job, kill: asyncio.Event) -> JobOutcome:
+        """Run the query."""
+        path = result_file(self._results, account.id, job.id, job.epoch)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = path.with_suffix(".part")
+        request = job.request
+        query = Query(request.query, request.type, request.database, scheduled=request.scheduled_time)
+        try:
+            with part.open("wb") as file:
+                reply = await self._service.execute(account, query, file.fileno(), kill)
+                await asyncio.to_thread(os.fsync, file.fileno())
+            size = part.stat().st_size
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return JobOutcome(
+            JobState.SUCCESS,
+            num_records=reply.rows,
+            result_size=size,
+            result_schema=shown_columns(reply, request.type),
+            result_path=str(path.relative_to(self._results)),
+            cmdout=f"{reply.rows} rows in {reply.seconds:.3f} s\n",
+        )
+
+
+class JobRunner:
+    """Issues, runs, kills and waits for jobs. One per process; several processes may share the queue."""
+
+    def __init__(
+        self, store: JobStore, accounts: AccountStore, executions: Mapping[str, Execution], *, slots: int
+    ) -> None:
+        """Run at most ``slots`` jobs at once; ``executions`` by job type, ``""`` for all others."""
+        self._store = store
+        self._accounts = accounts
+        self._executions = executions
+        self._free = asyncio.Semaphore(slots)
+        self._wake = asyncio.Event()
+        self._name = new_uuid()
+        self._kills: dict[int, asyncio.Event] = {}
+        self._watchers: dict[int, list[asyncio.Event]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._main: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to take jobs."""
+        self._main = asyncio.create_task(self._take_jobs())
+
+    async def issue(self, request: JobRequest) -> Job:
+        """Queue a job and wake the runner.
+
+        Raises:
+            Unavailable: too many jobs of the account wait.
+            Conflict: the domain key was used.
+        """
+        if await asyncio.to_thread(self._store.queued_count, request.account_id) >= MAX_QUEUED:
+            raise Unavailable(f"{MAX_QUEUED} jobs wait already; the plan's limit.", hint="Retry-After: 10")
+        job = await asyncio.to_thread(self._store.issue, request)
+        self._wake.set()
+        return job
+
+    async def wait_final(self, account_id: int, job_id: int, timeout_s: float) -> Job:
+        """Return the job as soon as it ended here, or as it stands after ``timeout_s``.
+
+        Raises:
+            NotFound: the account has no such job.
+        """
+        event = asyncio.Event()
+        watchers = self._watchers.setdefault(job_id, [])
+        watchers.append(event)
+        try:
+            job = await asyncio.to_thread(self._store.get, account_id, job_id)
+            if job.state.final:
+                return job
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await event.wait()
+            return await asyncio.to_thread(self._store.get, account_id, job_id)
+        finally:
+            watchers.remove(event)
+            if not watchers:
+                self._watchers.pop(job_id, None)
+
+    async def kill(self, account_id: int, job_id: int) -> JobState:
+        """Kill a job and return the state it was in.
+
+        Raises:
+            NotFound: the account has no such job.
+        """
+        former = await asyncio.to_thread(self._store.request_kill, account_id, job_id)
+        if job_id in self._kills:
+            self._kills[job_id].set()
+        if former is JobState.QUEUED:
+            self._announce(job_id)
+        return former
+
+    async def _take_jobs(self) -> None:
+        while True:
+            await self._free.acquire()
+            job = None
+            try:
+                job = await asyncio.to_thread(self._claim)
+            except Exception:  # the queue must outlive a database that is away for a while
+                _log.exception("job_claim_failed")
+            if job is None:
+                self._free.release()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_S):
+                        await self._wake.wait()
+                self._wake.clear()
+                continue
+            task = asyncio.create_task(self._run(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _claim(self) -> Job | None:
+        self._store.requeue_lost(but_not=list(self._kills))
+        return self._store.claim(self._name) if self._store.waiting() else None
+
+    async def _run(self, job: Job) -> None:
+        kill = self._kills[job.id] = asyncio.Event()
+        heartbeat = asyncio.create_task(self._keep_lease(job, kill))
+        try:
+            outcome = await self._outcome(job, kill)
+            if not await asyncio.to_thread(self._store.finish, job, outcome):
+                _log.warning("job_lease_lost", job_id=job.id, epoch=job.epoch)
+        except Exception:  # the job comes back when its lease has run out
+            _log.exception("job_finish_failed", job_id=job.id)
+        finally:
+            heartbeat.cancel()
+            self._kills.pop(job.id, None)
+            self._free.release()
+            self._announce(job.id)
+            self._wake.set()
+
+    async def _outcome(self, job: Job, kill: asyncio.Event) -> JobOutcome:
+        try:
+            account = await asyncio.to_thread(self._accounts.get, job.request.account_id)
+            execution = self._executions.get(job.request.type, self._executions[""])
+            return await execution.run(account, job, kill)
+        except QueryFailed as error:
+            state = JobState.KILLED if error.kind == "killed" else JobState.ERROR
+            return JobOutcome(state, stderr=f"{error}\n")
+        except (UserError, Unavailable) as error:
+            return JobOutcome(JobState.ERROR, stderr=f"{error}\n")
+        except SluiceError as error:
+            _log.exception("job_failed", job_id=job.id)
+            return JobOutcome(JobState.ERROR, stderr=f"{error}\n")
+        except Exception:
+            _log.exception("job_crashed", job_id=job.id)
+            text = "The job failed for a reason of ours; it is in the service's log.\n"
+            return JobOutcome(JobState.ERROR, stderr=text)
+
+    async def _keep_lease(self, job: Job, kill: asyncio.Event) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            if await asyncio.to_thread(self._store.renew, job) is not False:
+                kill.set()  # asked for through another process, or the lease was lost
+
+    def _announce(self, job_id: int) -> None:
+        for event in self._watchers.get(job_id, []):
+            event.set()
+
+    async def close(self, grace_s: float) -> None:
+        """Stop taking jobs; running ones get ``grace_s`` to end, the others come back by their lease."""
+        if self._main is not None:
+            self._main.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._main
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,147 @@
+"""Runs one query: gate, flush barrier, pinned snapshots, worker; for jobs and for synchronous routes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from addon.models.accounts import Account, Identity
+from addon.models.ingest import Ingestor, Warehouse
+from addon.models.tables import Snapshot, TableRef
+from addon.query.dialects import CompiledQuery, compile_query, result_type
+from addon.query.td_functions import Times
+from addon.query.worker import Reply, Request, Worker
+from addon.query.workers import WorkerPool
+from addon.store.catalog import SqlCatalog
+from addon.warehouse.view import view_sql
+from platform_core.base.clock import Clock
+
+MAX_RESULT_BYTES = 8 << 30
+_MAX_SYNCHRONOUS_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """A result in memory; ``columns`` are (name, type in the dialect's words)."""
+
+    body: bytes
+    """msgpack.gz rows (form ``td``) or an Arrow IPC stream (form ``arrow``)."""
+    rows: int
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query to run. ``scheduled`` is Unix seconds, None for now."""
+
+    sql: str
+    dialect: str
+    database: str
+    form: str = "td"
+    scheduled: int | None = None
+    max_bytes: int = MAX_RESULT_BYTES
+
+
+class QueryService:
+    """Compiles and runs queries for accounts."""
+
+    def __init__(
+        self, catalog: SqlCatalog, warehouse: Warehouse, ingestor: Ingestor, pool: WorkerPool, clock: Clock
+    ) -> None:
+        """Take the ports that a query passes."""
+        self._catalog = catalog
+        self._warehouse = warehouse
+        self._ingestor = ingestor
+        self._pool = pool
+        self._clock = clock
+
+    @property
+    def pool(self) -> WorkerPool:
+        """The workers."""
+        return self._pool
+
+    async def run(
+        self, identity: Identity, sql: str, database: str, dialect: str = "trino", *, form: str = "td"
+    ) -> QueryResult:
+        """Run a query and return its result at once.
+
+        Raises:
+            UserError: the query is refused.
+            QueryFailed: it failed.
+        """
+        query = Query(sql, dialect, database, form, max_bytes=_MAX_SYNCHRONOUS_BYTES)
+        descriptor = os.memfd_create("result", os.MFD_CLOEXEC)
+        try:
+            reply = await self.execute(identity.account, query, descriptor, asyncio.Event())
+            body = await asyncio.to_thread(_read_all, descriptor)
+        finally:
+            os.close(descriptor)
+        return QueryResult(body, reply.rows, shown_columns(reply, dialect))
+
+    async def execute(self, account: Account, query: Query, result_fd: int, kill: asyncio.Event) -> Reply:
+        """Run a query; its result goes to ``result_fd``. ``kill`` ends it.
+
+        Raises:
+            UserError: the query is refused.
+            QueryFailed: it failed, was killed, or took longer than the plan allows.
+        """
+        compiled = await self.compile(account, query)
+        snapshots = await self._pin(account, compiled)
+        async with self._pool.lend(account) as worker:
+            views = {name: _view(worker, snapshot) for name, snapshot in snapshots.items()}
+            request = Request(compiled.sql, views, query.form, query.max_bytes)
+            timeout = account.plan.query_timeout_s
+            return await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
+
+    async def compile(self, account: Account, query: Query) -> CompiledQuery:
+        """Check and translate a query.
+
+        Raises:
+            UserError: it is refused.
+        """
+        now = int(self._clock.now())
+        times = Times(now, now if query.scheduled is None else query.scheduled)
+        return await asyncio.to_thread(
+            compile_query,
+            query.sql,
+            query.dialect,
+            account.id,
+            query.database,
+            self._catalog.table_exists,
+            times,
+        )
+
+    async def _pin(self, account: Account, compiled: CompiledQuery) -> Mapping[str, Snapshot | None]:
+        """Pass the flush barrier, then pin one snapshot per table."""
+        if not compiled.views:
+            return {}
+        await self._ingestor.flush(account.id)
+        return await asyncio.to_thread(self._snapshots, compiled.views)
+
+    def _snapshots(self, views: Mapping[str, TableRef]) -> Mapping[str, Snapshot | None]:
+        return {name: self._warehouse.snapshot(ref) for name, ref in views.items()}
+
+
+def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
+    """Return the result's columns with their types in the dialect's words."""
+    return tuple((name, result_type(kind, dialect)) for name, kind in reply.columns)
+
+
+def _view(worker: Worker, snapshot: Snapshot | None) -> str:
+    if snapshot is None:  # created, but nothing was ever imported
+        return "SELECT CAST(NULL AS BIGINT) AS time WHERE false"
+    return view_sql(snapshot, [worker.path_inside(Path(file)) for file in snapshot.files])
+
+
+def _read_all(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    parts = bytearray()
+    while len(parts) < size:
+        part = os.pread(descriptor, size - len(parts), len(parts))
+        if not part:
+            break
+        parts += part
+    return bytes(parts)
