@@ -23,6 +23,8 @@ class Drain:
     token: str
     url: str
     addon_id: str | None = None
+    spill: bool = False
+    """Keep what cannot be delivered on disk, up to a quota, instead of dropping it."""
 
 
 @dataclass(frozen=True, slots=True)
