@@ -48,6 +48,11 @@ class Column:
     type: str
     original: str | None = None
     """The name as the sender spelled it, where normalising changed it."""
+    stored: tuple[tuple[str, str], ...] = ()
+    """The physical columns (name, type) that hold the values, oldest first; more than one after a widening.
+
+    Empty means one of the column's own name and type. ``addon.warehouse.view`` turns this into SQL.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,61 @@
+"""In-memory twins of ``Catalog`` and ``UploadLedger``: for tests, benchmarks and trying the ingest path out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from addon.models.tables import Column, TableRef
+
+_KEPT_S = 7 * 86_400
+
+
+class MemoryCatalog:
+    """Tables as a set; counts as the flushes reported them."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.tables: set[TableRef] = set()
+        self.columns: dict[TableRef, Sequence[Column]] = {}
+        self.rows: dict[TableRef, int] = {}
+        self.last_time: dict[TableRef, int] = {}
+
+    def ensure_table(self, ref: TableRef) -> None:
+        """Create the table where it is missing."""
+        self.tables.add(ref)
+
+    def table_exists(self, ref: TableRef) -> bool:
+        """Tell whether the table is there."""
+        return ref in self.tables
+
+    def record_flush(
+        self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None
+    ) -> None:
+        """Note what a flush committed."""
+        self.columns[ref] = columns
+        self.rows[ref] = self.rows.get(ref, 0) + rows
+        if last_time is not None:
+            self.last_time[ref] = max(last_time, self.last_time.get(ref, last_time))
+
+
+class MemoryUploadLedger:
+    """Upload ids of the last 7 days of the times it was told; lost with the process, unlike the real one."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._guard = threading.Lock()
+        self._known: dict[tuple[int, str, str, str], tuple[str, float]] = {}
+
+    def seen(self, account_id: int, database: str, table: str, upload_id: str) -> str | None:
+        """Return the body's SHA-256 that came with this id, or None."""
+        with self._guard:
+            known = self._known.get((account_id, database, table, upload_id))
+        return known[0] if known else None
+
+    def record(self, entries: Sequence[tuple[int, str, str, str, str]], now: float) -> None:
+        """Keep the entries; repeats are ignored, expired ones dropped."""
+        with self._guard:
+            for *key, digest in entries:
+                account, database, table, upload_id = key
+                self._known.setdefault((account, database, table, upload_id), (digest, now))
+            self._known = {key: value for key, value in self._known.items() if now - value[1] < _KEPT_S}

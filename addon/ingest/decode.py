@@ -1,0 +1,60 @@
+"""From a WAL record to rows: picks the decoder of the body's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from addon.ingest.decode_logplex import decode_logplex
+from addon.ingest.decode_msgpack import decode_msgpack
+from addon.ingest.inflate import inflate
+from addon.ingest.json_lines import as_array, check
+from addon.ingest.limits import IngestLimits
+from addon.ingest.record import Record
+from addon.ingest.rows import Decoded, Origin
+from addon.models.ingest import BodyKind
+from addon.models.tables import TableRef
+from platform_core.base.errors import UserError
+
+
+def origin_of(record: Record) -> Origin:
+    """Return where a record's rows come from, for their dead letters."""
+    batch = record.batch
+    drain = batch.meta.get("drain")
+    source = f"{batch.kind}:{drain}" if drain else str(batch.kind)
+    return Origin(source, record.batch_id, int(batch.received_at))
+
+
+def decode_records(records: Sequence[Record], segment: int, limits: IngestLimits) -> Decoded:
+    """Decode the records of one segment; what cannot be decoded becomes dead letters, never an error."""
+    out = Decoded(limits.dead_letter_bytes, limits.dead_letters_per_batch)
+    logplex = [record for record in records if record.batch.kind is BodyKind.LOGPLEX]
+    if logplex:
+        decode_logplex(logplex, segment, limits, out)
+    for record in records:
+        if record.batch.kind is not BodyKind.LOGPLEX:
+            _decode_import(record, limits, out)
+    return out
+
+
+def _decode_import(record: Record, limits: IngestLimits, out: Decoded) -> None:
+    batch = record.batch
+    ref = TableRef(batch.account_id, batch.database, batch.table)
+    origin = origin_of(record)
+    try:
+        if batch.kind is BodyKind.MSGPACK_GZ:
+            decode_msgpack(inflate(batch.body, limits), ref, origin, out, record_bytes=limits.record_bytes)
+            return
+        if record.clean:
+            body = batch.body if batch.body.endswith(b"\n") else batch.body + b"\n"
+            out.add_lines(ref, as_array(body), origin, create=False)
+            return
+        good, bad = check(batch.body, limits.record_bytes)
+        out.add_lines(ref, good, origin, create=False)
+        for line in bad:
+            reason = f"line {line.number}: {line.reason}"
+            out.add_dead(batch.account_id, origin, reason, line.body, batch.database, batch.table)
+    except UserError as error:
+        # The door accepted it: a stricter limit since then, or bit rot that the CRC missed.
+        out.add_dead(
+            batch.account_id, origin, f"body: {error.message}", batch.body, batch.database, batch.table
+        )

@@ -1,0 +1,56 @@
+"""What is acknowledged (or about to be) but not yet queryable: upload ids, bytes, and which accounts wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from addon.ingest.flusher import UploadKey, upload_key
+from addon.ingest.record import Record
+
+
+@dataclass(slots=True)
+class Upload:
+    """An upload id on its way: who owns it, what came with it, and how its append ends."""
+
+    batch_id: str
+    digest: str
+    stored: asyncio.Future[bool]
+    """True when it is durable, False when its append failed and the id is free again."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """Bookkeeping of the event loop's thread; ``owner`` may be read from the flush thread."""
+
+    weight: int = 0
+    accounts: Counter[int] = field(default_factory=Counter)
+    uploads: dict[UploadKey, Upload] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Count a record that is about to be written."""
+        self.weight += record.weight
+        self.accounts[record.batch.account_id] += 1
+
+    def remove(self, record: Record) -> None:
+        """Count a record out: its append failed, or its rows are committed."""
+        self.weight -= record.weight
+        self.accounts[record.batch.account_id] -= 1
+        if self.accounts[record.batch.account_id] <= 0:
+            del self.accounts[record.batch.account_id]
+
+    def flushed(self, records: Sequence[Record]) -> None:
+        """Count out a segment's records; their upload ids are in the ledger now."""
+        for record in records:
+            self.remove(record)
+            key = upload_key(record)
+            upload = self.uploads.get(key) if key is not None else None
+            if key is not None and upload is not None and upload.batch_id == record.batch_id:
+                del self.uploads[key]
+
+    def owner(self, key: UploadKey) -> str | None:
+        """Return the batch id that stands for an upload id, None when it is not pending."""
+        upload = self.uploads.get(key)
+        return None if upload is None else upload.batch_id

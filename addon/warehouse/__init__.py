@@ -1,0 +1,1 @@
+"""Delta tables of Parquet: schemas, exact typing, durable commits, snapshots."""

@@ -1,0 +1,250 @@
+"""One Delta table's log: durable commits that name the WAL segment they come from, checkpoints, snapshots.
+
+delta-rs never fsyncs, so this does: data file and folder first (``parquet``), then the log entry and its folder.
+A commit goes through the very handle whose transaction version was looked at, which makes the pair an exact
+compare-and-set: a second instance of a writer is refused, a repeated segment changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from addon.warehouse.parquet import sync_file, sync_folder
+from addon.warehouse.schema import TableSchema, from_delta
+from platform_core.base import failpoints
+from platform_core.base.errors import Unavailable
+from platform_core.base.logs import get_logger
+
+CHECKPOINT_EVERY = 50
+DELTA_TAIL_TORN = "delta_tail_torn"
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_SETTINGS = {"delta.logRetentionDuration": "interval 1 days", "delta.enableExpiredLogCleanup": "true"}
+_ATTEMPTS = 5
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of the table: its name in the table's folder, size, rows and time range."""
+
+    name: str
+    size: int
+    rows: int
+    min_time: int
+    max_time: int
+
+    def action(self, *, new_data: bool = True) -> AddAction:
+        """Return the log's entry for the file; ``new_data`` is false for a rewrite of rows that were there."""
+        stats = {
+            "numRecords": self.rows,
+            "minValues": {"time": self.min_time},
+            "maxValues": {"time": self.max_time},
+            "nullCount": {"time": 0},
+        }
+        return AddAction(self.name, self.size, {}, int(time.time() * 1000), new_data, json.dumps(stats))
+
+
+class DeltaLog:
+    """A held handle on one table. Not thread-safe: the store locks per table."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the table's folder; nothing is read before the first call."""
+        self.folder = folder
+        self._table: DeltaTable | None = None
+        self._inode = 0
+        self._checkpoint = 0
+
+    @property
+    def _log_folder(self) -> Path:
+        return self.folder / "_delta_log"
+
+    def _handle(self) -> DeltaTable | None:
+        """Return the newest version's handle, None while there is no table."""
+        try:
+            inode = self._log_folder.stat().st_ino
+        except FileNotFoundError:
+            self._table = None
+            return None
+        if self._table is None or inode != self._inode:
+            self._inode = inode
+            self._table = self._open()
+        else:
+            self._table.update_incremental()
+        return self._table
+
+    def _open(self) -> DeltaTable | None:
+        self._set_torn_aside()
+        if not DeltaTable.is_deltatable(str(self.folder)):
+            return None
+        table = DeltaTable(self.folder)
+        self._checkpoint = self._last_checkpoint()
+        return table
+
+    def _set_torn_aside(self) -> None:
+        """Rename a newest log entry that a power cut left half-written: it was never synced, so nothing relied on it."""
+        entries = sorted(self._log_folder.glob("*.json"))
+        if not entries:
+            return
+        try:
+            lines = entries[-1].read_bytes().splitlines()
+            complete = bool(lines) and all(json.loads(line) for line in lines)
+        except ValueError:
+            complete = False
+        if not complete:
+            log.error(DELTA_TAIL_TORN, folder=self.folder.name, entry=entries[-1].name)
+            entries[-1].replace(entries[-1].with_suffix(".torn"))
+            sync_folder(self._log_folder)
+
+    def _last_checkpoint(self) -> int:
+        try:
+            return int(json.loads((self._log_folder / "_last_checkpoint").read_bytes())["version"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return 0
+
+    def schema(self) -> TableSchema | None:
+        """Return the newest schema, None while there is no table."""
+        table = self._handle()
+        return None if table is None else from_delta(table.schema())
+
+    def committed(self, writer: str, segment: int) -> bool:
+        """Tell whether the writer's segment (or a later one) is in the table."""
+        table = self._handle()
+        version = None if table is None else table.transaction_version(writer)
+        return version is not None and version >= segment
+
+    def append(self, file: DataFile, schema: TableSchema, writer: str, segment: int) -> bool:
+        """Commit a durable file as the rows of a segment; False when the segment was committed before.
+
+        Raises:
+            Unavailable: other writers kept winning the race for the next version.
+        """
+        for _ in range(_ATTEMPTS):
+            table = self._handle() or self._create(schema)
+            before = table.version()
+            version = table.transaction_version(writer)
+            if version is not None and version >= segment:
+                return False
+            try:
+                self._grow(table, schema)
+                failpoints.hit("commit.pre")
+                self._write(table, [file.action()], [Transaction(writer, segment)])
+            except CommitFailedError:
+                self._table = None
+                continue
+            failpoints.hit("commit.unsynced")
+            self._sync_log(before + 1, table.version())
+            failpoints.hit("commit.post")
+            self._checkpoint_if_due(table)
+            return True
+        raise Unavailable(
+            f"The table {self.folder.name} is being changed by others.", hint="Retry after 1 second."
+        )
+
+    def replace(self, old: Sequence[str], new: DataFile) -> None:
+        """Swap files for one with the same rows, in one commit (compaction)."""
+        table = self._handle()
+        if table is None:
+            return
+        before = table.version()
+        now = int(time.time() * 1000)
+        gone = [RemoveAction(name, data_change=False, deletion_timestamp=now) for name in old]
+        self._write(table, [new.action(new_data=False), *gone], [])
+        self._sync_log(before + 1, table.version())
+        self._checkpoint_if_due(table)
+
+    def _create(self, schema: TableSchema) -> DeltaTable:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._table = DeltaTable.create(
+            self.folder, DeltaSchema(schema.delta_fields()), configuration=_SETTINGS
+        )
+        self._inode = self._log_folder.stat().st_ino
+        self._checkpoint = 0
+        self._sync_log(0, 0)
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)
+        sync_folder(self.folder.parent.parent)
+        return self._table
+
+    def _grow(self, table: DeltaTable, schema: TableSchema) -> None:
+        fields = schema.delta_fields(known=[field.name for field in table.schema().fields])
+        if fields:
+            table.alter.add_columns(fields, post_commithook_properties=_NO_HOOKS)
+
+    def _write(
+        self, table: DeltaTable, actions: list[AddAction | RemoveAction], transactions: list[Transaction]
+    ) -> None:
+        table.create_write_transaction(
+            actions,
+            "append",
+            table.schema(),
+            commit_properties=CommitProperties(app_transactions=transactions),
+            post_commithook_properties=_NO_HOOKS,
+        )
+        table.update_incremental()
+
+    def _sync_log(self, first: int, last: int) -> None:
+        for version in range(first, last + 1):
+            sync_file(self._log_folder / f"{version:020d}.json")
+        sync_folder(self._log_folder)
+
+    def _checkpoint_if_due(self, table: DeltaTable) -> None:
+        """Write a checkpoint every 50 versions and start with a fresh handle: commit latency grows otherwise."""
+        if table.version() - self._checkpoint < CHECKPOINT_EVERY:
+            return
+        try:
+            table.create_checkpoint()
+            for path in self._log_folder.glob(f"{table.version():020d}.checkpoint*"):
+                sync_file(path)
+            sync_file(self._log_folder / "_last_checkpoint")
+            sync_folder(self._log_folder)
+            table.cleanup_metadata()
+        except (DeltaError, OSError) as error:
+            # The commit stands without it; the next commit tries again.
+            log.warning("delta_checkpoint_failed", folder=self.folder.name, error=str(error))
+        self._table = None
+
+    def files(self, version: int | None = None) -> tuple[int, TableSchema, list[DataFile]] | None:
+        """Return a version's number, schema and files in the order of time; None while there is no table.
+
+        Raises:
+            DeltaError: there is no such version (any more).
+        """
+        table = self._handle()
+        if table is None:
+            return None
+        if version is not None and version != table.version():
+            table = DeltaTable(self.folder, version=version)
+        return table.version(), from_delta(table.schema()), data_files(table)
+
+
+def data_files(table: DeltaTable) -> list[DataFile]:
+    """Return the active files of a handle's version, oldest rows first."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return []
+    nothing = pa.nulls(actions.num_rows, pa.int64())
+    columns = [
+        actions[name] if name in actions.column_names else nothing for name in ("min.time", "max.time")
+    ]
+    low, high = (pc.fill_null(column, 0).to_pylist() for column in columns)
+    rows = zip(
+        actions["path"].to_pylist(),
+        actions["size_bytes"].to_pylist(),
+        actions["num_records"].to_pylist(),
+        low,
+        high,
+        strict=True,
+    )
+    return sorted((DataFile(*row) for row in rows), key=lambda file: (file.min_time, file.name))

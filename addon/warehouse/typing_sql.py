@@ -1,0 +1,156 @@
+"""The SQL of the two-tier typing: a fast query that never says "ok" wrongly, and a slow one that places misfits.
+
+Both read the registered Arrow table ``lt(rn, rt, l)``: row number, receipt time, JSON text; the slow one also
+``d``, the earlier values of duplicate keys. Columns are named by position (``c0``...), since a sender may call a
+column anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from addon.models.tables import Column
+from addon.warehouse.names import literal
+
+MIN_TIME, MAX_TIME = -62_135_596_800, 253_402_300_799
+"""Unix seconds of the years 1 to 9999; beyond lie milliseconds and mistakes."""
+_EXACT = 9_007_199_254_740_992
+_POINTER = "'/' || replace(replace(k, '~', '~0'), '/', '~1')"
+
+
+def _key(column: Column) -> str:
+    return column.original or column.name
+
+
+def _kind(column: Column) -> str:
+    return column.stored[-1][1] if column.stored else column.type
+
+
+def _spec(columns: Sequence[Column]) -> str:
+    """Return json_transform's structure: checked columns as their own text, the others as they are."""
+    forms = {_key(column): "VARCHAR" if _kind(column) == "string" else "JSON" for column in columns}
+    return literal(msgspec.json.encode(forms).decode())
+
+
+def _text(column: Column) -> str:
+    return f"(struct_extract(r, {literal(_key(column))})::varchar)"
+
+
+def fast(columns: Sequence[Column]) -> str:
+    """Return the query for all rows: rn, ok, c0 (time), c1...; values of rows that are not ok mean nothing."""
+    inner, values, counted, checks = ["rn", "rt", "len(json_keys(l)) as lk"], [], [], []
+    for n, column in enumerate(columns):
+        kind = _kind(column)
+        counted.append(f"(c{n} is not null)::usmallint")
+        inner.append(f"{_text(column)} as x{n}")
+        if kind == "long":
+            values.append(f"x{n}, try_cast(x{n} as bigint) as c{n}")
+            checks.append(f"(x{n} is null or c{n}::varchar = x{n})")
+        elif kind == "double":
+            values.append(f"x{n}, try_cast(x{n} as double) as c{n}")
+            checks.append(f"(x{n} is null or (abs(c{n}) < {_EXACT} and x{n}[1] <> '\"'))")
+        elif kind == "boolean":
+            values.append(f"case x{n} when 'true' then true when 'false' then false end as c{n}")
+        else:
+            values.append(f"x{n} as c{n}")
+    checks.append(f"(c0 is null or c0 between {MIN_TIME} and {MAX_TIME})")
+    test = " and ".join([f"lk = {' + '.join(counted)}", *checks])
+    shown = ", ".join(f"c{n}" for n in range(1, len(columns)))
+    return (
+        f"select rn, coalesce({test}, false) as ok, coalesce(c0, rt) as c0{', ' if shown else ''}{shown} "  # noqa: S608 - built from quoted literals and numbered names
+        f"from (select rn, rt, lk, {', '.join(values)} from (select {', '.join(inner)} "
+        f"from (select rn, rt, l, json_transform(l, {_spec(columns)}) as r from lt)))"
+    )
+
+
+def _is_double(text: str) -> str:
+    """Return the test that a JSON text is a number that binary64 keeps as exactly as its spelling allows."""
+    value = f"try_cast({text} as double)"
+    return (
+        f"coalesce({text}[1] <> '\"' and isfinite({value}) and (abs({value}) < {_EXACT} or contains({text}, '.') "
+        f"or contains(lower({text}), 'e') or try_cast({value} as hugeint)::varchar = {text}), false)"
+    )
+
+
+def _exact_long(text: str) -> str:
+    return f"case when try_cast({text} as bigint)::varchar = {text} then try_cast({text} as bigint) end"
+
+
+def _placed(kind: str, text: str) -> str:
+    """Return the value of a column, NULL when the text does not fit its type."""
+    if kind == "long":
+        return _exact_long(text)
+    if kind == "double":
+        return f"case when {_is_double(text)} then try_cast({text} as double) end"
+    if kind == "boolean":
+        return f"case {text} when 'true' then true when 'false' then false end"
+    return text
+
+
+def _known(columns: Sequence[Column]) -> str:
+    return f"[{', '.join(literal(_key(column)) for column in columns)}]"
+
+
+def slow(columns: Sequence[Column]) -> str:
+    """Return the query for the remaining rows: rn, reason, c0 (time), c1..., _overflow.
+
+    ``reason`` is set where the row cannot be kept as one: its time is no time.
+    """
+    values, parts = [], []
+    for n, column in enumerate(columns[1:], start=1):
+        text = _text(column)
+        placed = _placed(_kind(column), text)
+        values.append(f"{placed} as c{n}")
+        if _kind(column) in {"long", "double", "boolean"}:
+            named = literal(msgspec.json.encode(_key(column)).decode() + ":")
+            parts.append(f"case when {text} is not null and ({placed}) is null then {named} || {text} end")
+    unknown = (
+        f"nullif(array_to_string(list_transform(list_filter(ks, lambda k: not list_contains({_known(columns)}, k)), "
+        f"lambda k: case when json_type(l, {_POINTER}) <> 'NULL' "
+        f"then to_json(k)::varchar || ':' || json_extract(l, {_POINTER})::varchar end), ','), '')"
+    )
+    parts += [unknown, "'\"_duplicates\":' || d"]
+    time = _text(columns[0])
+    seconds = f"case when {time}[1] <> '\"' then try_cast(floor(try_cast({time} as double)) as bigint) end"
+    moment = f"coalesce({_exact_long(time)}, {seconds})"
+    reason = (
+        f"case when not list_contains(ks, 'time') then null when {time} is null then 'time_is_null' "
+        f"when ({moment}) is null then 'time_is_not_a_number' "
+        f"when ({moment}) not between {MIN_TIME} and {MAX_TIME} then 'time_is_out_of_range' end"
+    )
+    shown = "".join(f", {value}" for value in values)
+    return (
+        f"select * replace (case when _overflow <> '' then '{{' || _overflow || '}}' end as _overflow) from ("  # noqa: S608 - built from quoted literals and numbered names
+        f"select rn, {reason} as reason, case when list_contains(ks, 'time') then {moment} else rt end as c0{shown}, "
+        f"concat_ws(',', {', '.join(parts)}) as _overflow from (select rn, rt, l, d, json_keys(l) as ks, "
+        f"json_transform(l, {_spec(columns)}) as r from lt))"
+    )
+
+
+def doubled_keys() -> str:
+    """Return the query for the row numbers whose JSON has a key twice."""
+    return "select rn from (select rn, json_keys(l) as ks from lt) where len(list_distinct(ks)) <> len(ks)"
+
+
+def unknown_keys(columns: Sequence[Column]) -> str:
+    """Return the query for new keys: k, text of the first non-null value, whether any value is a fraction."""
+    return (
+        f"select k, arg_min(v::varchar, rn) as first, bool_or(json_type(v) = 'DOUBLE') as fraction, min(rn) as seen "  # noqa: S608 - built from quoted literals
+        f"from (select rn, k, json_extract(l, {_POINTER}) as v from "
+        f"(select rn, l, unnest(list_filter(json_keys(l), lambda k: not list_contains({_known(columns)}, k))) as k "
+        f"from lt)) where json_type(v) <> 'NULL' group by k order by seen, k"
+    )
+
+
+def widenings(columns: Sequence[Column]) -> str | None:
+    """Return the query with one boolean per long column: whether a misfit is a double. None without such columns."""
+    tests = []
+    for column in columns[1:]:
+        if _kind(column) == "long":
+            text = _text(column)
+            tests.append(f"coalesce(bool_or(({_exact_long(text)}) is null and {_is_double(text)}), false)")
+    if not tests:
+        return None
+    return f"select {', '.join(tests)} from (select json_transform(l, {_spec(columns)}) as r from lt)"  # noqa: S608 - built from quoted literals
