@@ -1,0 +1,29 @@
+"""The composition root of the jobs library: the one place that names both engines.
+
+An engine's library is imported when the engine is asked for, so that DuckDB starts fast and `list` needs neither.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from jobs.engine.port import Engine
+from jobs.run.cli import main
+
+
+def _duckdb() -> Engine:
+    from jobs.engines.duck import DuckEngine  # noqa: PLC0415 - see the module's docstring
+
+    return DuckEngine()
+
+
+def _spark() -> Engine:
+    from jobs.engines.spark import SparkEngine  # noqa: PLC0415 - see the module's docstring
+
+    return SparkEngine()
+
+
+ENGINES = {"duckdb": _duckdb, "spark": _spark}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], ENGINES))

@@ -1,0 +1,1 @@
+"""The analyses: one file each, pure functions from tables to tables on an engine."""

@@ -1,0 +1,138 @@
+"""The input contracts that analyses share, and the small tables that ship with them."""
+
+from __future__ import annotations
+
+import csv
+from importlib.resources import files
+
+from jobs.contracts.tables import (
+    Column,
+    ColumnType,
+    InputTable,
+    bigint,
+    integer,
+    seconds,
+    varchar,
+)
+from jobs.engine.port import Engine
+from jobs.engine.text import text_literal
+
+#: What §2.2 of the definitions derives a channel from.
+CAMPAIGN_COLUMNS = ("utm_source", "utm_medium", "utm_campaign", "gclid", "msclkid", "fbclid", "referrer")
+_CAMPAIGN = tuple(varchar(name, nullable=True, required=False) for name in CAMPAIGN_COLUMNS)
+
+EVENTS = InputTable(
+    "events",
+    (
+        varchar("user_id"),
+        seconds("time"),
+        bigint("seq", "ingest order, unique for a user and second; breaks ties of time"),
+        varchar("event"),
+        varchar(
+            "channel",
+            "channel group; derived from the columns below where NULL",
+            nullable=True,
+            required=False,
+        ),
+        *_CAMPAIGN,
+        bigint(
+            "value_minor",
+            "value of a conversion event",
+            nullable=True,
+            required=False,
+            unit="minor currency units",
+        ),
+        varchar("breakdown", "a property to break the result down by", nullable=True, required=False),
+    ),
+    unique=("user_id", "time", "seq"),
+)
+TOUCHES = InputTable(
+    "touches",
+    (
+        varchar("user_id"),
+        seconds("time"),
+        bigint("seq", "breaks ties of time"),
+        varchar("channel", "empty or NULL: not a touch", nullable=True),
+    ),
+    unique=("user_id", "time", "seq"),
+    required=False,
+)
+CONVERSIONS = InputTable(
+    "conversions",
+    (
+        varchar("conversion_id"),
+        varchar("user_id"),
+        seconds("time"),
+        bigint("value_minor", nullable=True, required=False, unit="minor currency units"),
+    ),
+    unique=("conversion_id",),
+    required=False,
+)
+PATHS = InputTable(
+    "paths",
+    (
+        varchar("path", "channels joined by >; empty: no touch", nullable=True),
+        bigint("conversions", "how many conversions took this path"),
+        bigint(
+            "value_minor", "their total value", nullable=True, required=False, unit="minor currency units"
+        ),
+        bigint("nulls", "how many such paths ended without a conversion", nullable=True, required=False),
+    ),
+    required=False,
+)
+TRANSACTIONS = InputTable(
+    "transactions",
+    (
+        varchar("customer_id"),
+        seconds("time"),
+        bigint("amount_minor", "negative: a refund", unit="minor currency units"),
+    ),
+)
+ITEMS = InputTable(
+    "items",
+    (
+        varchar("item"),
+        varchar("segment", "NULL or absent: (all)", nullable=True, required=False),
+        seconds("period_start", "any second of the row's period", nullable=True, required=False),
+        Column("value", ColumnType.NUMBER, nullable=True, required=False, doc="what sum and last work on"),
+        varchar("user_id", "what count_distinct counts", nullable=True, required=False),
+        seconds(
+            "time",
+            "what last orders by; also the period where period_start is absent",
+            nullable=True,
+            required=False,
+        ),
+    ),
+)
+CHANNEL_SOURCES = InputTable(
+    "channel_sources",
+    (
+        varchar("host", "a source name or a domain with all below it"),
+        varchar("kind", "search, shopping, social, video"),
+    ),
+    unique=("host", "kind"),
+    required=False,
+    doc="replaces the list that ships",
+)
+RFM_SEGMENTS = InputTable(
+    "rfm_segments",
+    (integer("r_lo"), integer("r_hi"), integer("f_lo"), integer("f_hi"), varchar("name")),
+    required=False,
+    doc="replaces the segments that ship; where two overlap, the one with the higher r_lo, then f_lo, then name wins",
+)
+
+
+def shipped(engine: Engine, table: InputTable) -> None:
+    """Put the table that ships in `jobs/analyses/data/` in place of an input that was not given."""
+    text = files("jobs.analyses").joinpath("data", f"{table.name}.csv").read_text(encoding="utf-8")
+    header, *rows = list(csv.reader(text.splitlines()))
+    kinds = {column.name: column.type for column in table.columns}
+    values = ", ".join(
+        f"({', '.join(_value(cell, kinds[name]) for name, cell in zip(header, row, strict=True))})"
+        for row in rows
+    )
+    engine.view(table.name, f"SELECT * FROM (VALUES {values}) AS shipped({', '.join(header)})")
+
+
+def _value(cell: str, kind: ColumnType) -> str:
+    return text_literal(cell) if kind is ColumnType.VARCHAR else str(int(cell))

@@ -1,0 +1,99 @@
+"""The touches before each conversion, in order: what attribution credits and conversion paths list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.analyses.analysis import ReportRange
+from jobs.contracts.errors import InputError
+from jobs.contracts.parameters import choice, flag, integer, listing, optional, parameter, text
+from jobs.engine.port import Engine
+from jobs.engine.text import literal, query, text_list
+
+#: A conversion that no touch can be credited with.
+UNATTRIBUTED = "(unattributed)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JourneyParameters(ReportRange):
+    """Which touches belong to a conversion."""
+
+    lookback: int = parameter(
+        2_592_000,
+        integer(0),
+        "how long before the conversion a touch may lie, included on both ends",
+        unit="seconds",
+    )
+    touch_reuse: str = parameter(
+        "all",
+        choice("all", "since_previous"),
+        "whether a touch may count again for the user's next conversion",
+    )
+    strict_before: bool = parameter(
+        False, flag(), "leave out touches in the conversion's own second, as Treasure Data's workflow does"
+    )
+    max_touches: int | None = parameter(None, optional(integer(1)), "only the last n touches of a conversion")
+    exclude_channels: tuple[str, ...] = parameter(
+        (), listing(text(), unique=True), "channels to leave out of the path"
+    )
+    direct: str = parameter("direct", text(), "the channel that last_non_direct passes over")
+
+
+def from_touches(engine: Engine, parameters: JourneyParameters) -> None:
+    """Journeys of the inputs `conversions` and `touches`."""
+    journeys = query("attribution", "journeys_from_conversions", range=parameters.covers())
+    engine.materialize("attribution_journeys", journeys)
+    reuse = "TRUE"
+    if parameters.touch_reuse == "since_previous":
+        reuse = "journey.previous_time IS NULL OR touch.time > journey.previous_time"
+    eligible = query(
+        "attribution",
+        "eligible_touches",
+        lookback=literal(parameters.lookback),
+        not_after="<" if parameters.strict_before else "<=",
+        reuse=reuse,
+    )
+    engine.view("attribution_eligible", eligible)
+
+
+def from_paths(engine: Engine) -> None:
+    """Journeys of the aggregated input `paths`. Counts below zero are refused."""
+    bad = engine.collect(
+        "SELECT COUNT(*) AS n FROM paths WHERE conversions < 0 OR COALESCE(nulls, 0) < 0"
+    ).to_pylist()[0]["n"]
+    if bad:
+        raise InputError(f"paths: {bad} rows have a negative count in conversions or nulls")
+    engine.materialize("attribution_journeys", query("attribution", "journeys_from_paths"))
+    parts = engine.dialect.split_table("attribution_journeys", "path_id", ">")
+    engine.view("attribution_eligible", query("attribution", "touches_from_paths", parts=parts))
+
+
+def number_touches(engine: Engine, parameters: JourneyParameters, *, collapse: bool) -> None:
+    """Turn `attribution_eligible` into `attribution_touch_rows`: the limits applied, positions counted."""
+    limits = []
+    if parameters.max_touches is not None:
+        limits.append(f"place_from_end <= {parameters.max_touches}")
+    if parameters.exclude_channels:
+        limits.append(f"channel NOT IN ({text_list(parameters.exclude_channels)})")
+    engine.view(
+        "attribution_kept", query("attribution", "kept_touches", limits=" AND ".join(limits) or "TRUE")
+    )
+    relation = "attribution_kept"
+    if collapse:
+        relation = "attribution_collapsed"
+        engine.view(relation, query("attribution", "collapsed_touches"))
+    engine.materialize(
+        "attribution_touch_rows",
+        query("attribution", "numbered_touches", relation=relation, direct=literal(parameters.direct)),
+    )
+
+
+def check_inputs(given: frozenset[str]) -> None:
+    """Either touches with conversions, or aggregated paths."""
+    if given & {"paths"} and given & {"touches", "conversions"}:
+        raise InputError("give either paths, or touches and conversions, not both")
+    if "paths" not in given and not {"touches", "conversions"} <= given:
+        raise InputError(
+            "give --input touches=FILE (user_id, time, seq, channel) and --input conversions=FILE"
+            " (conversion_id, user_id, time, value_minor), or --input paths=FILE (path, conversions, value_minor, nulls)"
+        )

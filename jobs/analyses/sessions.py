@@ -1,0 +1,121 @@
+"""Sessions: cut each user's events where they pause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.analyses.analysis import Analysis, Present, ReportRange
+from jobs.analyses.channels import add_channels
+from jobs.analyses.inputs import CAMPAIGN_COLUMNS, CHANNEL_SOURCES, EVENTS
+from jobs.contracts.parameters import flag, integer, listing, parameter, text
+from jobs.contracts.tables import OutputTable, bigint, boolean, varchar
+from jobs.engine.port import Engine
+from jobs.engine.text import query, text_list
+
+#: Same campaign for a user goes on until another one comes: compare with the last event that carried a campaign.
+_PREVIOUS_CAMPAIGN = """, LAG(utm_campaign) OVER (
+                PARTITION BY user_id, utm_campaign IS NULL ORDER BY time, seq
+            ) AS previous_campaign"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters(ReportRange):
+    """Parameters of `sessions`."""
+
+    timeout: int = parameter(
+        1_800, integer(0), "a longer pause than this starts a new session", unit="seconds"
+    )
+    split_on_day: bool = parameter(False, flag(), "also start a new session when the UTC day changes")
+    split_on_campaign: bool = parameter(False, flag(), "also start one when utm_campaign changes")
+    conversion_events: tuple[str, ...] = parameter(
+        ("purchase",),
+        listing(text(), unique=True),
+        "events that make a session converted; their value_minor is summed",
+    )
+    own_hosts: tuple[str, ...] = parameter((), listing(text()), "hosts that are no referrers: the site's own")
+
+
+def _breaks(parameters: Parameters) -> str:
+    conditions = [f"time - previous_time > {parameters.timeout}"]
+    if parameters.split_on_day:
+        conditions.append("FLOOR(time / 86400) <> FLOOR(previous_time / 86400)")
+    if parameters.split_on_campaign:
+        conditions.append("(campaign IS NOT NULL AND COALESCE(previous_campaign, '') <> campaign)")
+    return " OR ".join(conditions)
+
+
+def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
+    """Cut each user's events, ordered by (time, seq), into sessions.
+
+    A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause equal to it
+    stays inside. Optionally it also starts when the UTC day changes, or when an event carries another utm_campaign
+    than the last event that carried one. Events at the same second are ordered by seq.
+
+    `session_id` is user, start time and index joined by colons; the index counts from 1 in the report range
+    [from, to). `duration_s` is the last time minus the first, 0 for one event. `channel` is that of the first event:
+    its own column where the input has one, else derived from its utm tags, click ids and referrer, `direct` without
+    any. `value_minor` sums the conversion events, 0 without any.
+    """
+    by_campaign = parameters.split_on_campaign
+    numbered = query(
+        "sessions",
+        "numbered",
+        breaks=_breaks(parameters),
+        range=parameters.covers(),
+        campaign="NULLIF(LOWER(TRIM(utm_campaign)), '')" if by_campaign else "CAST(NULL AS STRING)",
+        previous_campaign=_PREVIOUS_CAMPAIGN.replace("utm_campaign", "NULLIF(LOWER(TRIM(utm_campaign)), '')")
+        if by_campaign
+        else "",
+    )
+    engine.materialize("session_events", numbered)
+    has_channel = bool(present["events"] & {"channel", *CAMPAIGN_COLUMNS})
+    if has_channel:
+        engine.view("session_entries", query("sessions", "entries"))
+        add_channels(engine, "session_entries", present, parameters.own_hosts)
+    engine.view(
+        "sessions",
+        query(
+            "sessions",
+            "sessions",
+            is_conversion=f"event IN ({text_list(parameters.conversion_events)})",
+            channel_join=_CHANNEL_JOIN if has_channel else _NO_CHANNEL,
+        ),
+    )
+    return {"sessions": "sessions"}
+
+
+_CHANNEL_JOIN = (
+    "LEFT JOIN channel_grouped AS entry ON entry.user_id = grouped.user_id"
+    " AND entry.time = grouped.started_at AND entry.seq = grouped.entry_seq"
+)
+_NO_CHANNEL = "CROSS JOIN (SELECT CAST(NULL AS STRING) AS channel) AS entry"
+
+ANALYSIS = Analysis(
+    name="sessions",
+    version=1,
+    summary="each user's events cut into sessions, with entry, exit, channel and conversion",
+    inputs=(EVENTS, CHANNEL_SOURCES),
+    outputs=(
+        OutputTable(
+            "sessions",
+            (
+                varchar("session_id"),
+                varchar("user_id"),
+                bigint("session_index", "1, 2, ... for each user"),
+                bigint("started_at", unit="Unix seconds"),
+                bigint("ended_at", unit="Unix seconds"),
+                bigint("duration_s", unit="seconds"),
+                bigint("events"),
+                varchar("entry_event"),
+                varchar("exit_event"),
+                varchar("channel"),
+                boolean("converted"),
+                bigint("value_minor", unit="minor currency units"),
+            ),
+            key=("user_id", "session_index"),
+            order="user_id, session_index",
+        ),
+    ),
+    parameters=Parameters,
+    compute=compute,
+)

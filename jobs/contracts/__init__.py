@@ -1,0 +1,1 @@
+"""What goes into an analysis and what comes out of it, as data: columns, tables, parameters, errors."""

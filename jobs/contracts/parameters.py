@@ -1,0 +1,214 @@
+"""Parameters of an analysis: a frozen dataclass whose fields carry unit, range and meaning.
+
+`parse` turns JSON into the dataclass and names, on error, the parameter, what was given and what is allowed.
+A field called `from_` is the parameter `from`, which Python keeps for itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from jobs.contracts.errors import ParameterError
+from jobs.contracts.tables import MAX_TIME
+
+P = TypeVar("P")
+Check = Callable[[str, Any], Any]
+_KEY = "jobs.parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """What `describe` prints about a parameter and what `parse` checks."""
+
+    check: Check
+    allowed: str
+    unit: str | None
+    doc: str
+
+
+def parameter(default: Any, check: tuple[str, Check], doc: str, *, unit: str | None = None) -> Any:
+    """A dataclass field with its contract. `check` is one of the makers below: (allowed, function)."""
+    allowed, function = check
+    return dataclasses.field(default=default, metadata={_KEY: ParameterSpec(function, allowed, unit, doc)})
+
+
+def refuse(name: str, given: Any, allowed: str) -> ParameterError:
+    """The one shape of a refused value."""
+    return ParameterError(f"parameter {name}: {given!r} is not allowed; give {allowed}")
+
+
+def integer(low: int, high: int | None = None) -> tuple[str, Check]:
+    """An integer of low..high."""
+    allowed = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
+
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise refuse(name, value, allowed)
+        if value < low or (high is not None and value > high):
+            raise refuse(name, value, allowed)
+        return value
+
+    return allowed, check
+
+
+def number() -> tuple[str, Check]:
+    """A finite number."""
+    allowed = "a number"
+
+    def check(name: str, value: Any) -> float:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or abs(value) == float("inf")
+            or value != value
+        ):  # noqa: PLR0124 - NaN is the one value unequal to itself
+            raise refuse(name, value, allowed)
+        return float(value)
+
+    return allowed, check
+
+
+def flag() -> tuple[str, Check]:
+    """True or false."""
+
+    def check(name: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise refuse(name, value, "true or false")
+        return value
+
+    return "true or false", check
+
+
+def text() -> tuple[str, Check]:
+    """A string that is not empty."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise refuse(name, value, "a string that is not empty")
+        return value
+
+    return "a string", check
+
+
+def choice(*options: str, planned: Sequence[str] = ()) -> tuple[str, Check]:
+    """One of the options. `planned` values get an error of their own: known, but not built."""
+    allowed = "one of " + ", ".join(options)
+
+    def check(name: str, value: Any) -> str:
+        if isinstance(value, str) and value in planned:
+            raise ParameterError(
+                f"parameter {name}: {value!r} is not available in this version; give {allowed}"
+            )
+        if not isinstance(value, str) or value not in options:
+            raise refuse(name, value, allowed)
+        return value
+
+    return allowed, check
+
+
+def listing(
+    item: tuple[str, Check], *, low: int = 0, high: int | None = None, unique: bool = False
+) -> tuple[str, Check]:
+    """A list whose items all pass `item`."""
+    limits = f" of {low} to {high}" if high is not None else (f" of at least {low}" if low else "")
+    allowed = f"a list{limits}, each {item[0]}"
+
+    def check(name: str, value: Any) -> tuple[Any, ...]:
+        if (
+            not isinstance(value, list | tuple)
+            or len(value) < low
+            or (high is not None and len(value) > high)
+        ):
+            raise refuse(name, value, allowed)
+        items = tuple(item[1](f"{name}[{index}]", entry) for index, entry in enumerate(value))
+        if unique and len(set(items)) != len(items):
+            raise refuse(name, value, allowed + ", without repeats")
+        return items
+
+    return allowed, check
+
+
+def optional(inner: tuple[str, Check]) -> tuple[str, Check]:
+    """The inner check, or null."""
+    return f"{inner[0]}, or null", lambda name, value: None if value is None else inner[1](name, value)
+
+
+def instant(*, end_of_day: bool = False) -> tuple[str, Check]:
+    """Unix seconds, or an ISO date or date-time in UTC. A plain date is its first second, or its last one."""
+    allowed = "Unix seconds or an ISO date (UTC)"
+
+    def check(name: str, value: Any) -> int:
+        seconds = _instant(value, end_of_day=end_of_day)
+        if seconds is None or not 0 <= seconds <= MAX_TIME:
+            raise refuse(name, value, allowed)
+        return seconds
+
+    return allowed, check
+
+
+def _instant(value: Any, *, end_of_day: bool) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if end_of_day and len(value.strip()) <= len("2000-01-01"):
+        moment += timedelta(days=1, seconds=-1)
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+
+
+def external_name(field_name: str) -> str:
+    """The parameter's name in JSON."""
+    return field_name.rstrip("_")
+
+
+def spec_of(field: dataclasses.Field[Any]) -> ParameterSpec:
+    """The contract of a field made by `parameter`."""
+    spec: ParameterSpec = field.metadata[_KEY]
+    return spec
+
+
+def parse(kind: type[P], given: Mapping[str, Any]) -> P:
+    """Check JSON values against the dataclass and build it; defaults fill the rest.
+
+    Raises:
+        ParameterError: an unknown name, a value of the wrong type or range, or a combination that the dataclass's
+            own `__post_init__` refuses.
+    """
+    fields = {external_name(field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        raise ParameterError(
+            f"unknown parameter {unknown[0]}; this analysis takes {', '.join(fields) or 'none'}"
+        )
+    missing = [name for name, field in fields.items() if field.default is MISSING and name not in given]
+    if missing:
+        spec = spec_of(fields[missing[0]])
+        raise ParameterError(f"parameter {missing[0]} is required: give {spec.allowed} ({spec.doc})")
+    values = {fields[name].name: spec_of(fields[name]).check(name, value) for name, value in given.items()}
+    return kind(**values)
+
+
+def required(check: tuple[str, Check], doc: str, *, unit: str | None = None) -> Any:
+    """A dataclass field without a default."""
+    allowed, function = check
+    return dataclasses.field(metadata={_KEY: ParameterSpec(function, allowed, unit, doc)})
+
+
+def to_json(parameters: Any) -> dict[str, Any]:
+    """The parameters as JSON values under their external names; `parse` reads them back."""
+    return {
+        external_name(field.name): _plain(getattr(parameters, field.name))
+        for field in dataclasses.fields(parameters)
+    }
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

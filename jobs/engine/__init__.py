@@ -1,0 +1,1 @@
+"""The port between the analyses and the engines, and what both sides of it share."""

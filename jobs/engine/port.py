@@ -1,0 +1,102 @@
+"""The engine port: what an analysis may ask of DuckDB or Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Kind(StrEnum):
+    """What an engine's column type is to the contract."""
+
+    INTEGER = "integer"
+    FLOAT = "float"
+    DECIMAL = "decimal"
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceColumn:
+    """A column of a relation as the engine sees it: its own type name, and its kind."""
+
+    kind: Kind
+    native: str
+
+
+class Dialect(Protocol):
+    """The few spots where the engines' SQL differs. Every method returns SQL text.
+
+    Everything else in `jobs/sql/` is text that both engines read the same way.
+    """
+
+    def identifier(self, name: str) -> str:
+        """A column name from a file, quoted."""
+
+    def ordered_concat(self, expression: str, separator: str, order: str) -> str:
+        """The aggregate that joins strings by `separator` in `order`."""
+
+    def split_table(self, relation: str, expression: str, separator: str) -> str:
+        """A query: the relation's rows, once for each part of a string, with `part` and `place` (from 1).
+
+        The separator is one character.
+        """
+
+    def series(self, low: str, high: str) -> str:
+        """A select item that yields one row for each integer of low..high, both included."""
+
+    def month_index(self, day: str) -> str:
+        """Months since year 0 of a day number (days since 1970-01-01)."""
+
+    def month_start(self, index: str) -> str:
+        """The day number of the first day of a month given by `month_index`."""
+
+    def try_cast(self, expression: str, type_name: str) -> str:
+        """A cast that gives NULL where the text cannot be read."""
+
+
+class Engine(Protocol):
+    """Named relations in, Arrow tables out. One engine object runs one analysis at a time."""
+
+    @property
+    def name(self) -> str:
+        """`duckdb` or `spark`, as it stands in the manifest."""
+
+    @property
+    def version(self) -> str:
+        """The version of the engine's library."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The engine's spelling of what differs."""
+
+    def register_parquet(self, name: str, files: Sequence[Path]) -> None:
+        """Make Parquet files, read as one table, a relation. Raises InputError when they cannot be read."""
+
+    def register_csv(self, name: str, files: Sequence[Path]) -> None:
+        """Make CSV files with a header a relation whose columns are all VARCHAR (RFC 4180 quotes, UTF-8)."""
+
+    def register_arrow(self, name: str, table: pa.Table) -> None:
+        """Make an Arrow table a relation."""
+
+    def columns(self, name: str) -> Mapping[str, SourceColumn]:
+        """The columns of a relation, in order."""
+
+    def view(self, name: str, sql: str) -> None:
+        """Name a query. It replaces an earlier relation of that name and is evaluated when read."""
+
+    def materialize(self, name: str, sql: str) -> None:
+        """Name a query's result, computed at most once however often it is read."""
+
+    def collect(self, sql: str) -> pa.Table:
+        """Run a query and return its rows. Raises EngineError with the engine's own words."""
+
+    def close(self) -> None:
+        """Drop every relation of this engine object. A shared session or process stays up."""

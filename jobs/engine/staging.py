@@ -1,0 +1,252 @@
+"""From files to contract tables: check the columns, cast, exclude and count what the contract does not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.contracts.errors import InputError
+from jobs.contracts.tables import MAX_TIME, Column, ColumnType, InputTable
+from jobs.engine.port import Engine, Kind, SourceColumn
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What may be read as what. Text is allowed everywhere only for CSV, where everything is text.
+_ACCEPTED = {
+    ColumnType.BIGINT: {Kind.INTEGER},
+    ColumnType.INTEGER: {Kind.INTEGER},
+    ColumnType.DOUBLE: {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL},
+    ColumnType.NUMBER: {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL},
+    ColumnType.VARCHAR: {Kind.TEXT, Kind.INTEGER},
+    ColumnType.BOOLEAN: {Kind.BOOLEAN},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an input table comes from: files of one format, or an Arrow table.
+
+    Attributes:
+        files: read as one table; the suffix says how (`.csv`, else Parquet).
+        table: rows in memory, instead of files.
+        names: contract column name to the name in the file.
+        snapshot: the warehouse's version of the table, for the manifest.
+    """
+
+    files: tuple[Path, ...] = ()
+    table: pa.Table | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    snapshot: str | None = None
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the files are CSV."""
+        return bool(self.files) and self.files[0].suffix.lower() == ".csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What staging an input found.
+
+    Attributes:
+        relation: the name under which the analysis reads it: the contract's columns, all present.
+        present: the contract's columns that the file has.
+        rows_in: rows in the file.
+        excluded: rows left out, by reason.
+    """
+
+    relation: str
+    present: frozenset[str]
+    rows_in: int
+    excluded: Mapping[str, int]
+
+
+def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
+    """Register a source and turn it into the contract's table, as a relation called like the contract's table.
+
+    Raises:
+        InputError: a missing column, a type that does not fit, a text that is not a number, or nothing but times out
+            of range (most often milliseconds).
+    """
+    raw = f"{contract.name}__raw"
+    _register(engine, raw, source)
+    found = _locate(engine.columns(raw), contract, source)
+    typed = f"{contract.name}__typed"
+    if source.is_csv:
+        _check_texts(engine, raw, contract, found)
+    engine.view(
+        typed,
+        f"SELECT {', '.join(_item(column, found, source.is_csv, engine, raw) for column in contract.columns)} FROM {raw}",
+    )
+    return _exclude(engine, contract, typed, frozenset(found))
+
+
+def _register(engine: Engine, name: str, source: Source) -> None:
+    if source.table is not None:
+        engine.register_arrow(name, source.table)
+        return
+    for file in source.files:
+        if not file.is_file():
+            raise InputError(f"no such file: {file}")
+    if source.is_csv:
+        engine.register_csv(name, source.files)
+    else:
+        engine.register_parquet(name, source.files)
+
+
+def _locate(
+    columns: Mapping[str, SourceColumn], contract: InputTable, source: Source
+) -> dict[str, tuple[str, SourceColumn]]:
+    """Contract column to (its name in the file, what it is there); optional columns may be missing."""
+    unknown = sorted(set(source.names) - {column.name for column in contract.columns})
+    if unknown:
+        known = ", ".join(column.name for column in contract.columns)
+        raise InputError(
+            f"--map {contract.name}.{unknown[0]}: {contract.name} has no such column; it has {known}"
+        )
+    found: dict[str, tuple[str, SourceColumn]] = {}
+    for column in contract.columns:
+        name = source.names.get(column.name, column.name)
+        if name in columns:
+            found[column.name] = (name, columns[name])
+            _check_type(contract, column, name, columns[name], is_csv=source.is_csv)
+        elif column.required or column.name in source.names:
+            raise InputError(
+                f"{contract.name}: column {name} ({column.type}) is missing; the file has {', '.join(columns)}"
+                f" (rename with --map {contract.name}.{column.name}=NAME)"
+            )
+    return found
+
+
+def _check_type(
+    contract: InputTable, column: Column, name: str, source: SourceColumn, *, is_csv: bool
+) -> None:
+    if is_csv or source.kind in _ACCEPTED[column.type]:
+        return
+    unit = f" of {column.unit}" if column.unit else ""
+    raise InputError(
+        f"{contract.name}: column {name} is {source.native}; {column.name} must be {column.type}{unit}"
+    )
+
+
+def _check_texts(
+    engine: Engine, raw: str, contract: InputTable, found: Mapping[str, tuple[str, SourceColumn]]
+) -> None:
+    """A CSV text that does not read as its column's type is refused with the text, not turned into NULL."""
+    for column in contract.columns:
+        if column.name not in found or column.type is ColumnType.VARCHAR:
+            continue
+        name = engine.dialect.identifier(found[column.name][0])
+        target = "DOUBLE" if column.type is ColumnType.NUMBER else column.type.value
+        cast = engine.dialect.try_cast(f"TRIM({name})", target)
+        bad = engine.collect(
+            f"SELECT MIN({name}) AS example, COUNT(*) AS n FROM {raw} WHERE TRIM({name}) <> '' AND ({_misread(cast, name, column)})"
+        ).to_pylist()[0]
+        if bad["n"]:
+            raise InputError(
+                f"{contract.name}: {bad['n']} values of column {found[column.name][0]} are not {column.type},"
+                f" for example {bad['example']!r}"
+            )
+
+
+def _misread(cast: str, name: str, column: Column) -> str:
+    """DuckDB reads the text 1.5 as the integer 2: integers must also look like one."""
+    if column.type in {ColumnType.BIGINT, ColumnType.INTEGER}:
+        return f"{cast} IS NULL OR TRIM({name}) LIKE '%.%' OR LOWER(TRIM({name})) LIKE '%e%'"
+    return f"{cast} IS NULL"
+
+
+def _item(
+    column: Column, found: Mapping[str, tuple[str, SourceColumn]], is_csv: bool, engine: Engine, raw: str
+) -> str:
+    if column.name not in found:
+        return f"CAST(NULL AS {_sql_type(column.type, Kind.INTEGER)}) AS {column.name}"
+    name, source = found[column.name]
+    text = engine.dialect.identifier(name)
+    if is_csv:
+        text = f"NULLIF({text if column.type is ColumnType.VARCHAR else f'TRIM({text})'}, '')"
+    kind = _number_kind(engine, raw, text) if is_csv and column.type is ColumnType.NUMBER else source.kind
+    return f"CAST({text} AS {_sql_type(column.type, kind)}) AS {column.name}"
+
+
+def _number_kind(engine: Engine, raw: str, text: str) -> Kind:
+    """Whether every number of a CSV column is an integer."""
+    fractions = engine.collect(
+        f"SELECT COUNT(*) AS n FROM {raw} WHERE {text} LIKE '%.%' OR LOWER({text}) LIKE '%e%'"
+    )
+    return Kind.FLOAT if fractions.to_pylist()[0]["n"] else Kind.INTEGER
+
+
+def _sql_type(column_type: ColumnType, kind: Kind) -> str:
+    if column_type is ColumnType.NUMBER:
+        return "BIGINT" if kind is Kind.INTEGER else "DOUBLE"
+    # Spark's VARCHAR wants a length; both engines know STRING.
+    return "STRING" if column_type is ColumnType.VARCHAR else column_type.value
+
+
+def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozenset[str]) -> Staged:
+    """Drop and count rows with NULL keys, then times out of range, then repeats of the unique key."""
+    reasons: list[tuple[str, str]] = []
+    for column in contract.columns:
+        if not column.nullable and column.name in present:
+            reasons.append((f"null_{column.name}", f"{column.name} IS NULL"))
+    for column in contract.columns:
+        if column.is_time and column.name in present:
+            beyond = f"{column.name} < 0 OR {column.name} > {MAX_TIME}"
+            reasons.append((f"{column.name}_out_of_range", beyond))
+    rows_in, counts = _count(engine, contract, typed, reasons)
+    kept = f"{contract.name}__kept" if contract.unique else contract.name
+    refused = [condition for reason, condition in reasons if counts[reason]]
+    where = (
+        f" WHERE COALESCE(NOT ({' OR '.join(f'({condition})' for condition in refused)}), TRUE)"
+        if refused
+        else ""
+    )
+    engine.view(kept, f"SELECT * FROM {typed}{where}")
+    if contract.unique:
+        repeats = rows_in - sum(counts.values()) - _distinct(engine, kept, contract.unique)
+        engine.view(contract.name, _deduplicated(contract, kept) if repeats else f"SELECT * FROM {kept}")
+        counts["duplicate"] = repeats
+    return Staged(
+        contract.name, present, rows_in, {reason: count for reason, count in counts.items() if count}
+    )
+
+
+def _count(
+    engine: Engine, contract: InputTable, typed: str, reasons: Sequence[tuple[str, str]]
+) -> tuple[int, dict[str, int]]:
+    """Rows, and rows for each reason; a row with several reasons counts under the first."""
+    cases = " ".join(f"WHEN {condition} THEN {index}" for index, (_, condition) in enumerate(reasons))
+    reason = f"CASE {cases} ELSE -1 END" if reasons else "-1"
+    rows = engine.collect(
+        f"SELECT reason, COUNT(*) AS n FROM (SELECT {reason} AS reason FROM {typed}) AS r GROUP BY reason"
+    )
+    by_index = {row["reason"]: row["n"] for row in rows.to_pylist()}
+    counts = {name: by_index.get(index, 0) for index, (name, _) in enumerate(reasons)}
+    rows_in = sum(by_index.values())
+    beyond = sum(count for name, count in counts.items() if name.endswith("_out_of_range"))
+    if rows_in and beyond == rows_in:
+        raise InputError(
+            f"{contract.name}: every time is outside 0..{MAX_TIME} seconds; are these milliseconds or microseconds?"
+        )
+    return rows_in, counts
+
+
+def _distinct(engine: Engine, relation: str, unique: Sequence[str]) -> int:
+    keys = ", ".join(unique)
+    count: int = engine.collect(
+        f"SELECT COUNT(*) AS n FROM (SELECT DISTINCT {keys} FROM {relation}) AS d"
+    ).to_pylist()[0]["n"]
+    return count
+
+
+def _deduplicated(contract: InputTable, kept: str) -> str:
+    names = [column.name for column in contract.columns]
+    order = ", ".join(f"{name} NULLS LAST" for name in names)
+    return (
+        f"SELECT {', '.join(names)} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY {', '.join(contract.unique)}"
+        f" ORDER BY {order}) AS copy_number FROM {kept}) AS numbered WHERE copy_number = 1"
+    )

@@ -1,0 +1,169 @@
+"""DuckDB behind the engine port: in this process, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from jobs.contracts.errors import EngineError, InputError
+from jobs.engine.port import Kind, SourceColumn
+from jobs.engine.text import text_literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_INTEGERS = {
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "HUGEINT",
+}
+
+
+def _kind(native: str) -> Kind:
+    if native in _INTEGERS:
+        return Kind.INTEGER
+    if native in {"DOUBLE", "FLOAT"}:
+        return Kind.FLOAT
+    if native.startswith("DECIMAL"):
+        return Kind.DECIMAL
+    if native == "BOOLEAN":
+        return Kind.BOOLEAN
+    return Kind.TEXT if native == "VARCHAR" or native.startswith("ENUM") else Kind.OTHER
+
+
+class DuckDialect:
+    """DuckDB's spelling of what differs."""
+
+    def identifier(self, name: str) -> str:
+        """A quoted name."""
+        return '"' + name.replace('"', '""') + '"'
+
+    def ordered_concat(self, expression: str, separator: str, order: str) -> str:
+        """Join strings in order."""
+        return f"string_agg({expression}, {text_literal(separator)} ORDER BY {order})"
+
+    def split_table(self, relation: str, expression: str, separator: str) -> str:
+        """One row for each part, with its place from 1."""
+        parts = f"string_split({expression}, {text_literal(separator)})"
+        return f"SELECT *, unnest({parts}) AS part, generate_subscripts({parts}, 1) AS place FROM {relation}"
+
+    def series(self, low: str, high: str) -> str:
+        """One row for each integer of low..high."""
+        return f"unnest(generate_series({low}, {high}))"
+
+    def month_index(self, day: str) -> str:
+        """Months since year 0."""
+        date = f"(DATE '1970-01-01' + CAST({day} AS INTEGER))"
+        return f"CAST(year({date}) * 12 + month({date}) - 1 AS BIGINT)"
+
+    def month_start(self, index: str) -> str:
+        """Day number of a month's first day."""
+        year, month = f"CAST(FLOOR({index} / 12) AS BIGINT)", f"CAST({index} % 12 + 1 AS BIGINT)"
+        return f"CAST(make_date({year}, {month}, 1) - DATE '1970-01-01' AS BIGINT)"
+
+    def try_cast(self, expression: str, type_name: str) -> str:
+        """NULL where the text cannot be read."""
+        return f"TRY_CAST({expression} AS {type_name})"
+
+
+class DuckEngine:
+    """An engine on its own in-memory DuckDB database.
+
+    Args:
+        threads: how many threads a query may use; DuckDB's own choice when None.
+        memory_limit: DuckDB's spelling, e.g. `2GB`; its own choice when None.
+    """
+
+    name = "duckdb"
+    version: str = duckdb.__version__
+
+    def __init__(self, *, threads: int | None = None, memory_limit: str | None = None) -> None:
+        """Open the database."""
+        config: dict[str, str | int] = {"TimeZone": "UTC", "autoinstall_known_extensions": "false"}
+        if threads is not None:
+            config["threads"] = threads
+        if memory_limit is not None:
+            config["memory_limit"] = memory_limit
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._dialect = DuckDialect()
+        self._names: set[str] = set()
+
+    @property
+    def dialect(self) -> DuckDialect:
+        """DuckDB's spelling of what differs."""
+        return self._dialect
+
+    def register_parquet(self, name: str, files: Sequence[Path]) -> None:
+        """Read Parquet files as one table; columns are matched by name."""
+        listing = ", ".join(text_literal(str(file)) for file in files)
+        self._register(name, f"SELECT * FROM read_parquet([{listing}], union_by_name = true)", files)
+
+    def register_csv(self, name: str, files: Sequence[Path]) -> None:
+        """Read CSV files with a header as text."""
+        listing = ", ".join(text_literal(str(file)) for file in files)
+        options = "header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', union_by_name = true"
+        self._register(name, f"SELECT * FROM read_csv([{listing}], {options})", files)
+
+    def _register(self, name: str, sql: str, files: Sequence[Path]) -> None:
+        try:
+            self.view(name, sql)
+        except EngineError as error:
+            raise InputError(f"cannot read {', '.join(map(str, files))}: {error}") from error
+
+    def register_arrow(self, name: str, table: pa.Table) -> None:
+        """Put an Arrow table in place without a copy."""
+        self._forget(name)
+        self._connection.register(name, table)
+        self._names.add(name)
+
+    def columns(self, name: str) -> Mapping[str, SourceColumn]:
+        """The columns with DuckDB's type names."""
+        rows = self._execute(f'DESCRIBE SELECT * FROM "{name}"').fetchall()
+        return {row[0]: SourceColumn(_kind(row[1]), row[1]) for row in rows}
+
+    def view(self, name: str, sql: str) -> None:
+        """Name a query."""
+        self._forget(name)
+        self._execute(f'CREATE TEMP VIEW "{name}" AS {sql}')
+        self._names.add(name)
+
+    def materialize(self, name: str, sql: str) -> None:
+        """Compute a query into a temporary table now."""
+        self._forget(name)
+        self._execute(f'CREATE TEMP TABLE "{name}" AS {sql}')
+        self._names.add(name)
+
+    def _forget(self, name: str) -> None:
+        if name in self._names:
+            for kind in ("VIEW", "TABLE"):
+                try:
+                    self._connection.execute(f'DROP {kind} IF EXISTS "{name}"')
+                except duckdb.CatalogException:
+                    continue  # the name belongs to the other kind
+            self._names.discard(name)
+
+    def collect(self, sql: str) -> pa.Table:
+        """Run a query."""
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise EngineError(str(error)) from error
+
+    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(sql)
+        except duckdb.Error as error:
+            raise EngineError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the database; the engine cannot be used again."""
+        self._connection.close()

@@ -1,0 +1,197 @@
+"""Spark behind the engine port: local by default, a cluster where SLUICE_SPARK_MASTER names one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyspark
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from jobs.contracts.errors import EngineError, InputError
+from jobs.engine.port import Kind, SourceColumn
+from jobs.engine.text import text_literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MASTER_VARIABLE = "SLUICE_SPARK_MASTER"
+_DEFAULT_MASTER = "local[2]"
+_CONF = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.catalogImplementation": "in-memory",
+}
+_INTEGERS = {"tinyint", "smallint", "int", "bigint"}
+
+
+def _kind(native: str) -> Kind:
+    if native in _INTEGERS:
+        return Kind.INTEGER
+    if native in {"double", "float"}:
+        return Kind.FLOAT
+    if native.startswith("decimal"):
+        return Kind.DECIMAL
+    if native == "boolean":
+        return Kind.BOOLEAN
+    return Kind.TEXT if native == "string" else Kind.OTHER
+
+
+def start_session() -> SparkSession:
+    """The process's Spark session, started on the first call (4 to 6 seconds).
+
+    The environment is set for the Java process that Spark's launcher starts: quiet logs from our own configuration
+    folder, and this very Python for its workers. Values that the caller has set already win.
+    """
+    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).with_name("spark_conf")))
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.master(os.environ.get(MASTER_VARIABLE, _DEFAULT_MASTER)).appName("sluice")
+    for key, value in _CONF.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+class SparkDialect:
+    """Spark's spelling of what differs."""
+
+    def identifier(self, name: str) -> str:
+        """A quoted name."""
+        return "`" + name.replace("`", "``") + "`"
+
+    def ordered_concat(self, expression: str, separator: str, order: str) -> str:
+        """Join strings in order."""
+        return f"listagg({expression}, {text_literal(separator)}) WITHIN GROUP (ORDER BY {order})"
+
+    def split_table(self, relation: str, expression: str, separator: str) -> str:
+        """One row for each part, with its place from 1. `split` takes a regular expression, hence the brackets."""
+        parts = f"split({expression}, {text_literal('[' + separator + ']')})"
+        return (
+            f"SELECT {relation}.*, part, place0 + 1 AS place FROM {relation}"
+            f" LATERAL VIEW posexplode({parts}) parts AS place0, part"
+        )
+
+    def series(self, low: str, high: str) -> str:
+        """One row for each integer of low..high; Spark's sequence would count down from an empty range."""
+        return f"explode(CASE WHEN {low} <= {high} THEN sequence({low}, {high}) ELSE array() END)"
+
+    def month_index(self, day: str) -> str:
+        """Months since year 0."""
+        date = f"date_add(DATE'1970-01-01', CAST({day} AS INT))"
+        return f"CAST(year({date}) * 12 + month({date}) - 1 AS BIGINT)"
+
+    def month_start(self, index: str) -> str:
+        """Day number of a month's first day."""
+        year, month = f"CAST(FLOOR({index} / 12) AS INT)", f"CAST({index} % 12 + 1 AS INT)"
+        return f"CAST(unix_date(make_date({year}, {month}, 1)) AS BIGINT)"
+
+    def try_cast(self, expression: str, type_name: str) -> str:
+        """NULL where the text cannot be read."""
+        return f"TRY_CAST({expression} AS {'STRING' if type_name == 'VARCHAR' else type_name})"
+
+
+class SparkEngine:
+    """An engine on a session of its own (its temporary views are invisible to others) of the shared Spark context.
+
+    Args:
+        session: the session to branch from; the process's own is started when None.
+    """
+
+    name = "spark"
+    version: str = pyspark.__version__
+
+    def __init__(self, session: SparkSession | None = None) -> None:
+        """Branch a session."""
+        self._session: Any = (session or start_session()).newSession()
+        for key in ("spark.sql.session.timeZone", "spark.sql.ansi.enabled", "spark.sql.shuffle.partitions"):
+            self._session.conf.set(key, _CONF[key])
+        self._dialect = SparkDialect()
+        self._cached: dict[str, Any] = {}
+
+    @property
+    def dialect(self) -> SparkDialect:
+        """Spark's spelling of what differs."""
+        return self._dialect
+
+    def register_parquet(self, name: str, files: Sequence[Path]) -> None:
+        """Read Parquet files as one table; columns are matched by name."""
+        self._read(
+            name, files, lambda reader: reader.option("mergeSchema", len(files) > 1).parquet(*_names(files))
+        )
+
+    def register_csv(self, name: str, files: Sequence[Path]) -> None:
+        """Read CSV files with a header as text."""
+        options = {
+            "header": True,
+            "inferSchema": False,
+            "escape": '"',
+            "multiLine": True,
+            "encoding": "UTF-8",
+        }
+        self._read(name, files, lambda reader: reader.options(**options).csv(_names(files)))
+
+    def _read(self, name: str, files: Sequence[Path], load: Any) -> None:
+        try:
+            load(self._session.read).createOrReplaceTempView(name)
+        except PySparkException as error:
+            raise InputError(f"cannot read {', '.join(map(str, files))}: {_first_line(error)}") from error
+
+    def register_arrow(self, name: str, table: pa.Table) -> None:
+        """Copy an Arrow table into the Java process."""
+        self._session.createDataFrame(table).createOrReplaceTempView(name)
+
+    def columns(self, name: str) -> Mapping[str, SourceColumn]:
+        """The columns with Spark's type names."""
+        return {
+            column: SourceColumn(_kind(native), native) for column, native in self._session.table(name).dtypes
+        }
+
+    def view(self, name: str, sql: str) -> None:
+        """Name a query."""
+        self._sql(sql).createOrReplaceTempView(name)
+
+    def materialize(self, name: str, sql: str) -> None:
+        """Keep a query's result in the cache once it has been read."""
+        frame = self._sql(sql).cache()
+        frame.createOrReplaceTempView(name)
+        self._cached[name] = frame
+
+    def collect(self, sql: str) -> pa.Table:
+        """Run a query."""
+        try:
+            return self._sql(sql).toArrow()
+        except PySparkException as error:
+            raise EngineError(_first_line(error)) from error
+
+    def _sql(self, sql: str) -> Any:
+        try:
+            return self._session.sql(sql)
+        except PySparkException as error:
+            raise EngineError(_first_line(error)) from error
+
+    def close(self) -> None:
+        """Drop the cached results and the views; the shared session stays up."""
+        for frame in self._cached.values():
+            frame.unpersist()
+        self._cached.clear()
+        for table in self._session.catalog.listTables():
+            self._session.catalog.dropTempView(table.name)
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    return [str(file) for file in files]
+
+
+def _first_line(error: PySparkException) -> str:
+    """Spark's message without the Java stack."""
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,31 @@
+"""Which analyses there are, by name."""
+
+from __future__ import annotations
+
+from jobs.analyses import attribution, customer_summary, funnel, paths, ranking, retention, rfm, sessions
+from jobs.analyses.analysis import Analysis
+from jobs.contracts.errors import UnknownAnalysisError
+
+_ANALYSES: tuple[Analysis, ...] = (
+    sessions.ANALYSIS,
+    funnel.ANALYSIS,
+    paths.ANALYSIS,
+    attribution.ANALYSIS,
+    ranking.ANALYSIS,
+    customer_summary.ANALYSIS,
+    rfm.ANALYSIS,
+    retention.ANALYSIS,
+)
+
+
+def names() -> tuple[str, ...]:
+    """The names, in the order of a customer's journey."""
+    return tuple(analysis.name for analysis in _ANALYSES)
+
+
+def find(name: str) -> Analysis:
+    """An analysis by name. Raises UnknownAnalysisError with the names that exist."""
+    for analysis in _ANALYSES:
+        if analysis.name == name:
+            return analysis
+    raise UnknownAnalysisError(f"no analysis {name!r}; there are {', '.join(names())}")

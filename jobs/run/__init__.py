@@ -1,0 +1,1 @@
+"""Running an analysis: stage the inputs, compute, write Parquet and a manifest."""

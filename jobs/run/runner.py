@@ -1,0 +1,168 @@
+"""Run one analysis: check, stage, compute, write, and say in a manifest what was done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.analyses.analysis import Analysis
+from jobs.contracts.errors import EngineError, InputError
+from jobs.contracts.parameters import parse, to_json
+from jobs.contracts.tables import ColumnType, OutputTable
+from jobs.engine.port import Engine
+from jobs.engine.staging import Source, Staged, stage
+from jobs.registry import find
+from jobs.run.hashing import hash_files, hash_tables
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+_ARROW = {
+    ColumnType.BIGINT: pa.int64(),
+    ColumnType.INTEGER: pa.int32(),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.VARCHAR: pa.string(),
+    ColumnType.BOOLEAN: pa.bool_(),
+}
+
+#: What an input may be given as: one file, several files read as one table, an Arrow table, or a full Source.
+InputLike = str | Path | Sequence[str | Path] | pa.Table | Source
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        manifest: what `manifest.json` holds.
+        tables: the outputs by name, in their contract's columns, types and order.
+        files: the Parquet file of each output, when an output folder was given.
+    """
+
+    manifest: dict[str, Any]
+    tables: dict[str, pa.Table]
+    files: dict[str, Path]
+
+
+def as_source(given: InputLike) -> Source:
+    """Normalise the ways an input may be given."""
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, pa.Table):
+        return Source(table=given)
+    if isinstance(given, str | Path):
+        return Source(files=(Path(given),))
+    return Source(files=tuple(Path(file) for file in given))
+
+
+def run_analysis(
+    name: str,
+    engine: Engine,
+    inputs: Mapping[str, InputLike],
+    params: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+) -> RunResult:
+    """Run an analysis on an engine.
+
+    Args:
+        name: as in `jobs.registry.names()`.
+        engine: `jobs.engines.duck.DuckEngine()` or `jobs.engines.spark.SparkEngine()`. It is left open, with the
+            run's relations in it; close it, or use it for the next run.
+        inputs: contract table name to its source.
+        params: JSON values under the names that `describe` lists.
+        out: a folder for `<output>.parquet` and `manifest.json`; made when missing. Nothing is written without it.
+
+    Raises:
+        UserError: an unknown analysis, an impossible parameter, an input that breaks its contract.
+        EngineError: the engine failed.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    analysis = find(name)
+    parameters = parse(analysis.parameters, params or {})
+    sources = {table: as_source(given) for table, given in inputs.items()}
+    _check_tables(analysis, sources)
+    staged = {
+        table.name: stage(engine, table, sources[table.name])
+        for table in analysis.inputs
+        if table.name in sources
+    }
+    relations = analysis.compute(engine, parameters, {table: info.present for table, info in staged.items()})
+    tables = {
+        output: _collect(engine, analysis.output(output), relation) for output, relation in relations.items()
+    }
+    manifest = {
+        "format": MANIFEST_FORMAT,
+        "analysis": analysis.name,
+        "version": analysis.version,
+        "params": to_json(parameters),
+        "engine": engine.name,
+        "engine_version": engine.version,
+        "inputs": {table: _describe(sources[table], info) for table, info in staged.items()},
+        "rows_in": {table: info.rows_in for table, info in staged.items()},
+        "rows_excluded": {table: dict(info.excluded) for table, info in staged.items()},
+        "outputs": {
+            output: {"file": f"{output}.parquet", "rows": table.num_rows} for output, table in tables.items()
+        },
+        "result_hash": hash_tables(
+            {output: (table, analysis.output(output).key) for output, table in tables.items()}
+        ),
+        "started_at": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - clock, 3),
+    }
+    return RunResult(manifest, tables, _write(out, tables, manifest) if out is not None else {})
+
+
+def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
+    known = {table.name: table for table in analysis.inputs}
+    for table in sources:
+        if table not in known:
+            raise InputError(f"{analysis.name} has no input {table}; it reads {', '.join(known)}")
+    for table in known.values():
+        if table.required and table.name not in sources:
+            columns = ", ".join(column.name for column in table.columns if column.required)
+            raise InputError(
+                f"{analysis.name} needs the input {table.name} ({columns}): give --input {table.name}=FILE"
+            )
+    analysis.check_inputs(frozenset(sources))
+
+
+def _collect(engine: Engine, output: OutputTable, relation: str) -> pa.Table:
+    columns = ", ".join(column.name for column in output.columns)
+    table = engine.collect(f"SELECT {columns} FROM {relation} ORDER BY {output.order}")
+    schema = pa.schema(
+        [pa.field(column.name, _ARROW[column.type], column.nullable) for column in output.columns]
+    )
+    for column in output.columns:
+        if not column.nullable and table.column(column.name).null_count:
+            raise EngineError(f"output {output.name}: NULL in {column.name}, which the contract rules out")
+    return table.cast(pa.schema([field.with_nullable(True) for field in schema])).cast(schema)
+
+
+def _describe(source: Source, info: Staged) -> dict[str, Any]:
+    described: dict[str, Any] = {"columns": sorted(info.present)}
+    if source.files:
+        described["files"] = [str(file) for file in source.files]
+        described["sha256"] = hash_files(source.files)
+    else:
+        described["rows_in_memory"] = info.rows_in
+    if source.names:
+        described["names"] = dict(source.names)
+    if source.snapshot is not None:
+        described["snapshot"] = source.snapshot
+    return described
+
+
+def _write(out: Path, tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> dict[str, Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    files = {output: out / f"{output}.parquet" for output in tables}
+    for output, file in files.items():
+        pq.write_table(tables[output], file)
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return files

@@ -1,0 +1,1 @@
+"""SQL texts as named queries; both engines read them. `jobs.engine.text` loads them."""

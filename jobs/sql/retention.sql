@@ -1,0 +1,88 @@
+-- name: starts
+-- Each user's first start event ever, its period, and the property that the result is broken down by.
+SELECT user_id, time AS started_at, $period AS cohort, COALESCE(breakdown, '(all)') AS breakdown
+FROM (
+    SELECT
+        user_id, time, breakdown,
+        ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY time, seq) AS place
+    FROM events
+    WHERE $is_start AND time <= $data_through
+) AS ordered
+WHERE place = 1
+
+-- name: activity
+-- The ages at which each user came back, once each.
+SELECT DISTINCT starts.user_id, starts.cohort, starts.breakdown, $age AS age
+FROM retention_starts AS starts
+INNER JOIN events ON events.user_id = starts.user_id AND events.time >= starts.started_at
+WHERE $is_return AND events.time <= $data_through
+
+-- name: sizes
+-- Cohorts with their sizes.
+SELECT cohort, breakdown, COUNT(*) AS cohort_size
+FROM retention_starts
+GROUP BY cohort, breakdown
+
+-- name: series
+-- The ages that a cohort has lived through; later ones have no row at all.
+SELECT cohort, breakdown, cohort_size, age_row AS age, age_row AS age_last
+FROM (SELECT cohort, breakdown, cohort_size, $ages AS age_row FROM retention_sizes) AS lived
+
+-- name: brackets
+-- The brackets that a cohort has lived through to their last age.
+SELECT cohort, breakdown, cohort_size, brackets.low AS age, brackets.high AS age_last
+FROM retention_sizes
+INNER JOIN (SELECT * FROM (VALUES $brackets) AS listed(low, high)) AS brackets
+    ON retention_sizes.cohort + brackets.high <= $last_period
+
+-- name: users_at
+-- Users active at exactly this age.
+SELECT cohort, breakdown, age, COUNT(*) AS users
+FROM retention_activity
+GROUP BY cohort, breakdown, age
+
+-- name: users_from
+-- Users whose last activity is at this age or later.
+SELECT grid.cohort, grid.breakdown, grid.age, COUNT(last_seen.age) AS users
+FROM retention_grid AS grid
+LEFT JOIN (
+    SELECT user_id, cohort, breakdown, MAX(age) AS age FROM retention_activity GROUP BY user_id, cohort, breakdown
+) AS last_seen
+    ON last_seen.cohort = grid.cohort AND last_seen.breakdown = grid.breakdown AND last_seen.age >= grid.age
+GROUP BY grid.cohort, grid.breakdown, grid.age
+
+-- name: users_within
+-- Users active at any age of the bracket.
+SELECT grid.cohort, grid.breakdown, grid.age, COUNT(DISTINCT active.user_id) AS users
+FROM retention_grid AS grid
+LEFT JOIN retention_activity AS active
+    ON active.cohort = grid.cohort AND active.breakdown = grid.breakdown
+    AND active.age >= grid.age AND active.age <= grid.age_last
+GROUP BY grid.cohort, grid.breakdown, grid.age
+
+-- name: cells
+-- One row for each cohort and age; a cell of a period that is still running is not mature.
+SELECT
+    $cohort_start AS cohort_start,
+    $unit AS period_unit,
+    grid.cohort_size,
+    CAST(grid.age AS INTEGER) AS age,
+    COALESCE(counted.users, 0) AS users,
+    CAST(COALESCE(counted.users, 0) AS DOUBLE) / NULLIF(grid.cohort_size, 0) AS rate,
+    $mode AS mode,
+    grid.cohort + grid.age_last < $mature_before AS mature,
+    grid.breakdown
+FROM retention_grid AS grid
+LEFT JOIN retention_users AS counted
+    ON counted.cohort = grid.cohort AND counted.breakdown = grid.breakdown AND counted.age = grid.age
+
+-- name: pooled
+-- All mature cohorts of an age together, weighted by their size.
+SELECT
+    period_unit, age, mode, breakdown,
+    CAST(SUM(users) AS BIGINT) AS users,
+    CAST(SUM(cohort_size) AS BIGINT) AS cohort_size,
+    CAST(SUM(users) AS DOUBLE) / NULLIF(CAST(SUM(cohort_size) AS DOUBLE), 0e0) AS rate
+FROM retention
+WHERE mature
+GROUP BY period_unit, age, mode, breakdown
