@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING
 from addon.cli.failures import Exit, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from addon.cli.client import Client
 
 _POLL_SECONDS = 0.25
 _LOOK_BACK_MICROS = 5_000_000
 """How far behind the newest row a late one may come and still be found."""
 _MICROS = 1_000_000
+_STALL_SECONDS = 30.0
+_TABLE_MISSING = {Exit.NOT_FOUND, Exit.JOB_FAILED}
+"""How queries fail before the first row has made its table."""
 
 
 class FreshnessProbe:
@@ -30,6 +35,7 @@ class FreshnessProbe:
         self._client, self._database = client, database
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="freshness", daemon=True)
+        self._polled = threading.Event()
         self._latency: dict[int, float] = {}
         self._newest = 0
         self.polls = 0
@@ -40,15 +46,29 @@ class FreshnessProbe:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop asking.
-
-        Raises:
-            Failure: a query failed on the way.
-        """
+        """Stop asking."""
         self._stop.set()
         self._thread.join()
+
+    def require_sound(self) -> None:
+        """Check that every query was answered.
+
+        Raises:
+            Failure: one was not.
+        """
         if self.failure is not None:
             raise self.failure
+
+    def wait_seen(self, rows: int, show: Callable[[str], None]) -> int:
+        """Return how many rows were seen once that is ``rows``, or has not grown for half a minute."""
+        seen, deadline = -1, time.monotonic() + _STALL_SECONDS
+        while seen < rows and time.monotonic() < deadline and self._thread.is_alive():
+            if self.seen > seen:
+                seen, deadline = self.seen, time.monotonic() + _STALL_SECONDS
+                show(f"{seen:,} of {rows:,} rows")
+            self._polled.wait(_POLL_SECONDS)
+            self._polled.clear()
+        return seen
 
     def _run(self) -> None:
         next_poll = time.monotonic()
@@ -56,9 +76,10 @@ class FreshnessProbe:
             next_poll = time.monotonic() + _POLL_SECONDS
             try:
                 self._poll()
+                self.failure = None
             except Failure as failure:
-                if failure.code is not Exit.NOT_FOUND:
-                    self.failure = failure
+                self.failure = failure
+                if self._newest or failure.code not in _TABLE_MISSING:
                     return
 
     def _poll(self) -> None:
@@ -66,6 +87,7 @@ class FreshnessProbe:
         result = self._client.query(self._database, f"SELECT seq FROM events WHERE seq > {since:d}")  # noqa: S608  # a number of ours
         self.note([int(row[0]) for row in result.rows], time.time())
         self.polls += 1
+        self._polled.set()
 
     def note(self, seqs: list[int], now: float) -> None:
         """Take the rows of one answer that came at ``now`` (Unix seconds)."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from addon.cli.failures import Exit, Failure
 from addon.cli.home import Home
@@ -15,14 +15,13 @@ from addon.cli.recipe import from_shell
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
 _READY_SECONDS = 120
 _STOP_SECONDS = 100
 
 
 class Running:
-    """An installation that runs while the ``with`` block does."""
+    """An installation that this process started."""
 
     def __init__(self, root: Path, port_base: int) -> None:
         """Choose the home folder and the ports; nothing starts yet."""
@@ -40,7 +39,7 @@ class Running:
         self._log = root / "up.log"
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Start it and return when it is ready.
 
         Raises:
@@ -51,11 +50,10 @@ class Running:
                 self._argv, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
             )
         if self._first_line() != "ready":
-            self._end()
+            self.end()
             raise Failure(
                 "The demo could not start Sluice", self._log.read_text(), "Mend that, then try again."
             )
-        return self
 
     def _first_line(self) -> str:
         answers: queue.Queue[str] = queue.Queue()
@@ -70,16 +68,14 @@ class Running:
         except queue.Empty:
             return ""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop it; complain when it did not end as it should.
+    def stop(self) -> None:
+        """Stop it.
 
         Raises:
-            Failure: it ended with an error, and nothing else went wrong.
+            Failure: it did not end as it should.
         """
-        code = self._end()
-        if code != 0 and error is None:
+        code = self.end()
+        if code != 0:
             raise Failure(
                 f"Sluice ended with exit code {code}", self._log.read_text(), f"Read {self.home.logs}"
             )
@@ -89,7 +85,8 @@ class Running:
             raise RuntimeError("not started")
         return self._process
 
-    def _end(self) -> int:
+    def end(self) -> int:
+        """Stop it, if need be by force; return its exit code."""
         process = self._running()
         process.send_signal(signal.SIGTERM)
         try:
@@ -121,6 +118,7 @@ class Running:
         try:
             self._running().wait()
         except KeyboardInterrupt:
+            self.stop()
             return Exit.OK
         self.require_alive()
         return Exit.ERROR

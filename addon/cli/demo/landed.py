@@ -17,21 +17,11 @@ if TYPE_CHECKING:
     from addon.cli.demo.traffic import Ledger
 
 DATABASE = "shop"
-_LAND_SECONDS = 60.0
+HOST = "shop.localhost"
+LOGS = "logs"
+_LINES_SECONDS = 20.0
 _POLL_SECONDS = 0.2
 _NAMED = 5
-
-
-def wait_landed(client: Client, expected: int, show: Callable[[str], None]) -> int:
-    """Return the number of rows once it is ``expected`` or more, or has not grown for a minute."""
-    rows, deadline = -1, time.monotonic() + _LAND_SECONDS
-    while rows < expected and time.monotonic() < deadline:
-        now = count(client, DATABASE, "SELECT COUNT(*) FROM events")
-        if now > rows:
-            rows, deadline = now, time.monotonic() + _LAND_SECONDS
-        show(f"{rows:,} of {expected:,} rows")
-        time.sleep(0 if rows >= expected else _POLL_SECONDS)
-    return rows
 
 
 def count(client: Client, database: str, sql: str) -> int:
@@ -84,3 +74,28 @@ def compare(client: Client, ledger: Ledger) -> None:
     if found:
         advice = "Read addon.log and platform.log: a counted loss is announced there and in the app's log."
         raise Failure("What landed is not what was sent", "\n".join(found), advice, Exit.ERROR)
+
+
+def compare_lines(client: Client, ledger: Ledger, show: Callable[[str], None]) -> int:
+    """Check the ordinary log lines too: one of the router for each request, one of the shop for each order.
+
+    They travel behind the events, so a while is allowed; returns how many there are.
+
+    Raises:
+        Failure: there are more, or still fewer.
+    """
+    expected = {
+        "router lines": (f"SELECT COUNT(*) FROM router WHERE host = '{HOST}'", ledger.requests),  # noqa: S608
+        "order lines": ("SELECT COUNT(*) FROM app WHERE message LIKE '%order placed%'", len(ledger.orders)),
+    }
+    deadline = time.monotonic() + _LINES_SECONDS
+    for what, (sql, sent) in expected.items():
+        while (rows := count(client, LOGS, sql)) < sent and time.monotonic() < deadline:
+            show(f"{rows:,} of {sent:,} {what}")
+            time.sleep(_POLL_SECONDS)
+        if rows != sent:
+            why = f"{what}: {sent:,} sent, {rows:,} landed"
+            raise Failure(
+                "The log lines are not what was printed", why, "Look for L10 and L11 in platform.log."
+            )
+    return sum(sent for _, sent in expected.values())

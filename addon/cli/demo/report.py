@@ -1,0 +1,40 @@
+"""Hands the runs to the report of the jobs library, as a process: this command never imports an engine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from addon.cli.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_REPORT_SECONDS = 120
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write the HTML report of these runs; return its path."""
+    _report([*_runs(runs), "--out", str(out)])
+    return out
+
+
+def print_tables(runs: Sequence[Path]) -> None:
+    """Print the readable tables of these runs on stdout."""
+    print(_report([*_runs(runs), "--terminal"]), end="", flush=True)
+
+
+def _runs(folders: Sequence[Path]) -> list[str]:
+    return [word for folder in folders for word in ("--run", str(folder))]
+
+
+def _report(arguments: Sequence[str]) -> str:
+    argv = [sys.executable, "-m", "jobs", "report", *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_REPORT_SECONDS)
+    if done.returncode != 0:
+        raise Failure(
+            "The report could not be made", done.stderr[-2000:], "The runs are kept; see their manifests."
+        )
+    return done.stdout
