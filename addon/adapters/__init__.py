@@ -1,1 +1,1 @@
-"""In-memory twins of the ports, for tests and for trying things out; named by the composition root and tests only."""
+"""In-memory twins of the ports; named by the composition root and tests only."""

@@ -1,4 +1,4 @@
-"""In-memory twins of ``Catalog`` and ``UploadLedger``: for tests, benchmarks and trying the ingest path out."""
+"""In-memory twins of ``Catalog`` and ``UploadLedger``, for tests, benchmarks and trials."""
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ class MemoryUploadLedger:
     def record(self, entries: Sequence[tuple[int, str, str, str, str]], now: float) -> None:
         """Keep the entries; repeats are ignored, expired ones dropped."""
         with self._guard:
-            for *key, digest in entries:
-                account, database, table, upload_id = key
+            for account, database, table, upload_id, digest in entries:
                 self._known.setdefault((account, database, table, upload_id), (digest, now))
             self._known = {key: value for key, value in self._known.items() if now - value[1] < _KEPT_S}

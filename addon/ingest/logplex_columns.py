@@ -154,9 +154,8 @@ def _fields(
         [cut[:, 0] + 1, cut[:, 1], cut[:, 2] + 1, cut[:, 3], cut[:, 3] + 1, cut[:, 4], cut[:, 5] + 1, stop],
         axis=1,
     ).astype(np.int32)
-    columns = LogColumns(
-        owner[kept], kept.astype(np.int64), pri[kept], *_pieces(joined, bounds), frames=len(header)
-    )
+    stamp, source, process, message = _pieces(joined, bounds)
+    columns = LogColumns(owner[kept], kept, pri[kept], stamp, source, process, message, frames=len(header))
     odd = np.flatnonzero(~good)
     if len(odd):
         columns = _with_odd(columns, joined, header[odd], end[odd], owner[odd], odd)

@@ -14,6 +14,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from addon.ingest.disk import Disk
 from addon.ingest.frames import HEADER_BYTES, encode_header
@@ -254,7 +255,7 @@ class Wal:
         with self._guard:
             self._sealed.append(Segment(current.number, current.segment.path, limit))
 
-    def _answer(self, outcomes: Sequence[tuple[asyncio.Future[int] | asyncio.Future[None], object]]) -> None:
+    def _answer(self, outcomes: Sequence[tuple[asyncio.Future[Any], object]]) -> None:
         loop = self._loop
         if loop is None or loop.is_closed():
             return
@@ -262,7 +263,7 @@ class Wal:
             loop.call_soon_threadsafe(_settle, outcomes)
 
 
-def _settle(outcomes: Sequence[tuple[asyncio.Future[object], object]]) -> None:
+def _settle(outcomes: Sequence[tuple[asyncio.Future[Any], object]]) -> None:
     """Answer the waiting callers; one that was cancelled meanwhile is passed over."""
     for done, outcome in outcomes:
         if done.done():
