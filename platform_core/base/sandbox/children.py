@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from platform_core.base.sandbox import processes
@@ -45,6 +45,8 @@ class Child:
     request: int | None = None
     """The spawn request that still waits for its answer."""
     ready: bool = False
+    early_signals: list[int] = field(default_factory=list)
+    """Signals that came before the program did."""
     error: str = ""
     text: bytes = b""
 
@@ -85,7 +87,7 @@ class Children:
         self._running: dict[int, Child] = {}
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._serial = 0
-        self.unclean: list[Group] = []
+        self._unclean: list[Group] = []
 
     def get(self, pid: int) -> Child | None:
         """Return a running child."""
@@ -132,12 +134,12 @@ class Children:
         child = self._running.get(pid)
         if child is None:
             return
-        if child.driver.wraps:
-            if child.inner is not None:
-                processes.signal_tree(child.inner, number)
-        else:
+        if not child.driver.wraps:
             processes.signal_tree(pid, number)
             processes.send(pid, number)
+        elif child.inner is None or not processes.signal_tree(child.inner, number):
+            # The sandbox stands but its program is not there yet: a signal now must not be lost.
+            child.early_signals.append(number)
 
     def kill(self, pid: int) -> None:
         """End everything of a child, deepest first."""
@@ -174,21 +176,30 @@ class Children:
             os.close(child.network)
             child.network = None
         if not child.group.remove():
-            self.unclean.append(child.group)
+            self._unclean.append(child.group)
         return oom
 
-    def clean_up(self) -> None:
-        """Try again to remove groups that were still held."""
-        self.unclean = [group for group in self.unclean if not group.remove()]
+    @property
+    def unfinished(self) -> bool:
+        """Whether `finish` has something to try again soon."""
+        return bool(self._unclean) or any(child.early_signals for child in self._running.values())
+
+    def finish(self) -> None:
+        """Try again to remove groups that were still held, and to signal programs that were not there yet."""
+        self._unclean = [group for group in self._unclean if not group.remove()]
+        for child in self._running.values():
+            early, child.early_signals = child.early_signals, []
+            for number in early:
+                self.signal(child.pid, number)
 
     def kill_all(self) -> None:
         """End everything and wait until it is gone."""
         for pid in list(self._running):
             self.kill(pid)
         deadline = time.monotonic() + _FAREWELL_S
-        while (self._running or self.unclean) and time.monotonic() < deadline:
+        while (self._running or self._unclean) and time.monotonic() < deadline:
             self.reap()
-            self.clean_up()
+            self.finish()
             time.sleep(0.005)
 
 

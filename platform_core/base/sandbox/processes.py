@@ -22,16 +22,17 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def signal_tree(root: int, number: int) -> None:
-    """Send a signal to everything below ``root``, deepest first, each process once."""
+def signal_tree(root: int, number: int) -> int:
+    """Send a signal to everything below ``root``, deepest first, each process once; return to how many."""
     done: set[int] = set()
     for _ in range(_ROUNDS):
         fresh = [pid for pid in reversed(descendants(root)) if pid not in done]
         if not fresh:
-            return
+            break
         for pid in fresh:
             send(pid, number)
         done.update(fresh)
+    return len(done)
 
 
 def kill_tree(root: int) -> None:

@@ -26,8 +26,8 @@ from platform_core.base.sandbox.messages import Message, close_all, pack, receiv
 from platform_core.base.sandbox.netsockets import listening, unconnected
 from platform_core.base.sandbox.staging import Staging
 
-_CLEANUP_S = 0.05
-"""How often a group that the kernel still holds is tried again."""
+_AGAIN_S = 0.01
+"""How soon what could not be finished is tried again: for a few ms around a start or an end."""
 
 
 class Spawner:
@@ -53,9 +53,9 @@ class Spawner:
         self._selector.register(parent, selectors.EVENT_READ, self._stop)
         self._selector.register(wake, selectors.EVENT_READ, lambda: self._on_children(wake))
         while self._running:
-            for key, _events in self._selector.select(_CLEANUP_S if self._children.unclean else None):
+            for key, _events in self._selector.select(_AGAIN_S if self._children.unfinished else None):
                 key.data()
-            self._children.clean_up()
+            self._children.finish()
         self._children.kill_all()
 
     def _stop(self) -> None:

@@ -1,0 +1,1 @@
+"""Runs apps: keeps each app's dynos equal to its formation, restarts what crashes, stops what must go."""

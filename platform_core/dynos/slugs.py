@@ -1,0 +1,127 @@
+"""Unpacks slugs, once each, and gives every dyno a private copy as its ephemeral file system."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from platform_core.base.errors import InvalidInput, Unavailable
+from platform_core.base.sandbox.ownership import own
+
+MAX_BYTES = 4 << 30
+"""Unpacked size of one slug; Heroku's compressed limit is 500 MB."""
+MAX_MEMBERS = 500_000
+
+
+class SlugCache:
+    """Unpacked slugs by their SHA-256, read-only, and the copies made of them.
+
+    A copy, not an overlay mount: it needs no right, leaves nothing mounted after a crash, and works on every
+    file system.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep everything below ``folder``; what an earlier run left of dynos is removed."""
+        self._slugs = folder / "slugs"
+        self._dynos = folder / "dynos"
+        self._locks: dict[str, asyncio.Lock] = {}
+        shutil.rmtree(self._dynos, ignore_errors=True)
+        for made in (self._slugs, self._dynos):
+            made.mkdir(parents=True, exist_ok=True)
+
+    async def checkout(self, sha256: str, archive: Path, dyno_id: str, uid: int) -> Path:
+        """Return a new folder with the slug's files, owned by ``uid``.
+
+        Raises:
+            Unavailable: the slug is missing or broken, or the disk is full.
+        """
+        target = self._dynos / dyno_id
+        try:
+            async with self._locks.setdefault(sha256, asyncio.Lock()):
+                unpacked = await asyncio.to_thread(self._unpack_once, sha256, archive)
+            await asyncio.to_thread(_copy, unpacked, target, uid)
+        except (OSError, shutil.Error, tarfile.TarError, zstandard.ZstdError, InvalidInput) as error:
+            await self.discard(target)
+            raise Unavailable(f"The slug cannot be unpacked: {error}.") from error
+        return target
+
+    async def discard(self, folder: Path) -> None:
+        """Remove a dyno's files; what a program left unreadable is opened first."""
+        await asyncio.to_thread(_remove, folder)
+
+    async def forget(self, keep: set[str]) -> None:
+        """Remove unpacked slugs other than those in ``keep``."""
+        for folder in list(self._slugs.iterdir()):
+            if folder.name not in keep:
+                self._locks.pop(folder.name, None)
+                await asyncio.to_thread(_remove, folder)
+
+    def _unpack_once(self, sha256: str, archive: Path) -> Path:
+        target = self._slugs / sha256
+        if not target.is_dir():
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._slugs))
+            try:
+                with archive.open("rb") as stream:
+                    unpack(stream, part)
+                part.chmod(0o755)
+                part.rename(target)
+            except BaseException:
+                _remove(part)
+                raise
+        return target
+
+
+def unpack(stream: IO[bytes], target: Path) -> None:
+    """Unpack a zstd-compressed tar into ``target`` within the stated limits.
+
+    Raises:
+        InvalidInput: it is too large.
+        tarfile.TarError: it is broken, or a member would land outside of ``target``.
+        zstandard.ZstdError: it is not zstd.
+    """
+    members = size = 0
+    with (
+        zstandard.ZstdDecompressor().stream_reader(stream) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as archive,
+    ):
+        for member in archive:
+            members += 1
+            size += member.size
+            if members > MAX_MEMBERS or size > MAX_BYTES:
+                raise InvalidInput(f"it holds more than {MAX_MEMBERS} files or {MAX_BYTES} bytes")
+            archive.extract(member, target, filter=_only_inside)
+
+
+def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
+    """Apply tarfile's ``data`` filter, but let symbolic links lead anywhere.
+
+    A virtual environment links to ``/usr/bin/python3``. Where a link leads matters only to who follows it:
+    the dyno does so inside its sandbox; later members cannot be written through it, because the filter
+    resolves their path.
+    """
+    if not member.issym():
+        return tarfile.data_filter(member, target)
+    checked = tarfile.data_filter(member.replace(linkname="inside", deep=False), target)
+    return checked.replace(linkname=member.linkname, deep=False)
+
+
+def _copy(source: Path, target: Path, uid: int) -> None:
+    shutil.copytree(source, target, symlinks=True)
+    own(target, uid)
+
+
+def _remove(folder: Path) -> None:
+    def open_up(function: object, path: str, _error: object) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(Path(path).parent, 0o700)  # noqa: PTH101  # of a path that rmtree hands us as text
+            (os.rmdir if function is os.rmdir else os.unlink)(path)
+
+    shutil.rmtree(folder, onerror=open_up)
