@@ -1,14 +1,18 @@
 """The composition root of the jobs library: the one place that names both engines.
 
-An engine's library is imported when the engine is asked for, so that DuckDB starts fast and `list` needs neither.
+An engine's library is imported when the engine is asked for, so that DuckDB starts fast and `list` needs
+neither.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from jobs.engine.port import Engine
 from jobs.run.cli import main
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 
 def _duckdb() -> Engine:

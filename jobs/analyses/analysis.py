@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import instant, optional, parameter
-from jobs.contracts.tables import InputTable, OutputTable
-from jobs.engine.port import Engine
+
+if TYPE_CHECKING:
+    from jobs.contracts.tables import InputTable, OutputTable
+    from jobs.engine.port import Engine
 
 #: Input table name to the contract columns that were given.
 Present = Mapping[str, frozenset[str]]
@@ -25,8 +27,8 @@ class Analysis:
         version: goes up whenever the same input and parameters may give another result.
         parameters: the frozen dataclass of its parameters.
         check_inputs: raises InputError when the set of given tables cannot be used.
-        compute: reads the staged inputs by their contract names and returns, for each output it makes, the relation
-            that holds it.
+        compute: reads the staged inputs by their contract names and returns, for each output it makes, the
+            relation that holds it.
     """
 
     name: str

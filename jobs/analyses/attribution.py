@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses import journeys
 from jobs.analyses.analysis import Analysis, Present
@@ -10,8 +11,10 @@ from jobs.analyses.inputs import CONVERSIONS, PATHS, TOUCHES
 from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import choice, flag, listing, number, parameter
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position")
 #: Defined, but not computed by this version.
@@ -42,29 +45,32 @@ class Parameters(journeys.JourneyParameters):
         super().__post_init__()
         if min(self.position) < 0 or abs(sum(self.position) - 1) > _TOLERANCE:
             raise ParameterError(
-                f"parameter position: {list(self.position)} is not allowed; give three weights of at least 0 that add up to 1"
+                f"parameter position: {list(self.position)} is not allowed;"
+                " give three weights of at least 0 that add up to 1"
             )
 
 
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Share every conversion, and its value, among its touches.
 
-    A touch belongs to a conversion of the same user when conversion time - `lookback` <= touch time <= conversion
-    time; both ends are included, or the upper one left out with `strict_before`. Touches are ordered by (time, seq),
-    conversions of a user by (time, conversion_id). With `touch_reuse` = since_previous only touches later than the
-    user's previous conversion count, so of two conversions in one second the second has none. Conversions are those
-    in the report range [from, to); touches may lie before it. Empty channels are no touches.
+    A touch belongs to a conversion of the same user when conversion time - `lookback` <= touch time <=
+    conversion time; both ends are included, or the upper one left out with `strict_before`. Touches are
+    ordered by (time, seq), conversions of a user by (time, conversion_id). With `touch_reuse` =
+    since_previous only touches later than the user's previous conversion count, so of two conversions in one
+    second the second has none. Conversions are those in the report range [from, to); touches may lie before
+    it. Empty channels are no touches.
 
-    Then, in this order: the last `max_touches` are kept, `exclude_channels` leave, runs of one channel become one
-    touch (repeats = collapse). What is left is a path of n touches with the credits: first and last 1 to that touch;
-    last_non_direct 1 to the last touch whose channel is not `direct`, or to the last one when all are; linear 1/n to
-    each, so a channel seen twice gets 2/n; position (f, m, l): f and l to the ends and m/(n-2) to each between, at
-    n = 2 half of m to each end, at n = 1 all.
+    Then, in this order: the last `max_touches` are kept, `exclude_channels` leave, runs of one channel
+    become one touch (repeats = collapse). What is left is a path of n touches with the credits: first and
+    last 1 to that touch; last_non_direct 1 to the last touch whose channel is not `direct`, or to the last
+    one when all are; linear 1/n to each, so a channel seen twice gets 2/n; position (f, m, l): f and l to
+    the ends and m/(n-2) to each between, at n = 2 half of m to each end, at n = 1 all.
 
     A conversion without a touch goes to the channel `(unattributed)` in every model, so for each model the
-    conversions and the values add up to those that went in. The aggregated input `paths` has no times: lookback,
-    touch_reuse, strict_before and the report range do not apply to it. Every channel has a row in every model, with
-    0 where it earns nothing. `touches` and `conversions_touched` count the touches left after the steps above.
+    conversions and the values add up to those that went in. The aggregated input `paths` has no times:
+    lookback, touch_reuse, strict_before and the report range do not apply to it. Every channel has a row in
+    every model, with 0 where it earns nothing. `touches` and `conversions_touched` count the touches left
+    after the steps above.
     """
     if "paths" in present:
         if parameters.with_touches:
@@ -95,7 +101,7 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 ANALYSIS = Analysis(
     name="attribution",
     version=1,
-    summary="conversions and their value shared among channels by first, last, last_non_direct, linear, position",
+    summary="conversions and their value shared among channels, by several models",
     inputs=(TOUCHES, CONVERSIONS, PATHS),
     outputs=(
         OutputTable(

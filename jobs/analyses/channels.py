@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from jobs.analyses.analysis import Present
+from typing import TYPE_CHECKING
+
 from jobs.analyses.inputs import CHANNEL_SOURCES, shipped
-from jobs.engine.port import Engine
 from jobs.engine.text import query, text_list
+
+if TYPE_CHECKING:
+    from jobs.analyses.analysis import Present
+    from jobs.engine.port import Engine
 
 
 def add_channels(engine: Engine, relation: str, present: Present, own_hosts: tuple[str, ...]) -> str:
-    """Name the channel of every row of a relation with CAMPAIGN_COLUMNS; returns a relation (user_id, time, seq, channel).
+    """Name the channel of every row of a relation that has CAMPAIGN_COLUMNS.
 
-    Tags are lower-cased and trimmed, and empty is missing. utm tags win over a click id, and that over a referrer;
-    then the first rule that matches decides, so no row has two channels. A source is listed when `channel_sources`
-    holds it or a domain above it. A channel that the row already carries is kept. Hosts in `own_hosts` are no
-    referrers.
+    Returns the relation (user_id, time, seq, channel).
+
+    Tags are lower-cased and trimmed, and empty is missing. utm tags win over a click id, and that over a
+    referrer; then the first rule that matches decides, so no row has two channels. A source is listed when
+    `channel_sources` holds it or a domain above it. A channel that the row already carries is kept. Hosts in
+    `own_hosts` are no referrers.
     """
     if "channel_sources" not in present:
         shipped(engine, CHANNEL_SOURCES)

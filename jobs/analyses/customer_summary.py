@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses import periods
 from jobs.analyses.analysis import SECONDS_PER_DAY, Analysis, Present
 from jobs.analyses.inputs import TRANSACTIONS
 from jobs.contracts.parameters import choice, instant, integer, optional, parameter
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +35,23 @@ class Parameters:
 
 
 def last_day(engine: Engine, given: int | None) -> int:
-    """The day number that a report ends with: of the given second, or of the last transaction; 0 for an empty table."""
+    """The day number that a report ends with: of the given second or the last transaction, else 0."""
     if given is not None:
         return given // SECONDS_PER_DAY
-    latest = engine.collect("SELECT MAX(time) AS latest FROM transactions").to_pylist()[0]["latest"]
+    latest = engine.collect(query("staging", "latest", relation="transactions")).to_pylist()[0]["latest"]
     return 0 if latest is None else latest // SECONDS_PER_DAY
 
 
 def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
     """Summarise each customer's purchases up to the day `end`, included; later rows are ignored.
 
-    Purchases on the same UTC day (or Monday week) merge into one. A refund (amount below 0) is no purchase and no
-    money here; a purchase of 0 counts. A customer with refunds only has no row.
+    Purchases on the same UTC day (or Monday week) merge into one. A refund (amount below 0) is no purchase
+    and no money here; a purchase of 0 counts. A customer with refunds only has no row.
 
-    `frequency` counts purchase periods but the first. `recency` is last minus first period, `T` is the period of
-    `end` minus the first, both in units of `unit` divided by `freq_multiplier`. `monetary_minor` is the mean of the
-    sums of the repeat periods, 0 without any. There are no ties: one row for each customer.
+    `frequency` counts purchase periods but the first. `recency` is last minus first period, `T` is the
+    period of `end` minus the first, both in units of `unit` divided by `freq_multiplier`. `monetary_minor`
+    is the mean of the sums of the repeat periods, 0 without any. There are no ties: one row for each
+    customer.
     """
     day = last_day(engine, parameters.end)
     dialect = engine.dialect

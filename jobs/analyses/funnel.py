@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.inputs import EVENTS
@@ -11,14 +11,16 @@ from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import choice, flag, integer, optional, parameter, refuse, required
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query
 
-MAX_STEPS = 32
-_STEPS = f"a list of 1 to {MAX_STEPS} steps, each an event name or a list of event names that all count as the step"
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
-#: Window order by tie rule. Within one event the higher step comes first, so that no event fills two steps; with
-#: `step` the lower one does, so that it can.
+MAX_STEPS = 32
+_STEPS = f"a list of 1 to {MAX_STEPS} steps, each an event name or a list of names that count alike"
+
+#: Window order by tie rule. Within one event the higher step comes first, so that no event fills two steps;
+#: with `step` the lower one does, so that it can.
 _ORDERS = {"seq": "time, seq, step DESC", "step": "time, step", "increase": "time, step DESC"}
 
 
@@ -62,16 +64,16 @@ class Parameters(ReportRange):
 def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
     """Find how far each user comes through the steps, in order, within the window.
 
-    A user's level is the largest m for which events e1..em exist that match steps 1..m, each after the one before,
-    with time(em) - time(e1) <= `window`; any other events may lie between. All starts are tried, not only the first.
-    `ties` says what "after" means: seq: (time, seq) is greater, so one event fills one step; step: time is not
-    smaller, events of one second are taken in step order and one event may fill two steps that it matches
-    (ClickHouse's windowFunnel); increase: time is greater.
+    A user's level is the largest m for which events e1..em exist that match steps 1..m, each after the one
+    before, with time(em) - time(e1) <= `window`; any other events may lie between. All starts are tried, not
+    only the first. `ties` says what "after" means: seq: (time, seq) is greater, so one event fills one step;
+    step: time is not smaller, events of one second are taken in step order and one event may fill two steps
+    that it matches (ClickHouse's windowFunnel); increase: time is greater.
 
-    Time to convert to a step, in seconds, is measured on the first chain that reaches it, from its latest possible
-    start; percentiles interpolate. Only events of the report range [from, to) count. `conversion_from_start` and
-    `conversion_from_previous` are fractions, 1 at step 1, NULL where nobody was before. `dropped` is the previous
-    step's entities minus this one's, 0 at step 1.
+    Time to convert to a step, in seconds, is measured on the first chain that reaches it, from its latest
+    possible start; percentiles interpolate. Only events of the report range [from, to) count.
+    `conversion_from_start` and `conversion_from_previous` are fractions, 1 at step 1, NULL where nobody was
+    before. `dropped` is the previous step's entities minus this one's, 0 at step 1.
     """
     rows = ", ".join(
         f"({index}, {literal(event)})" for index, step in enumerate(parameters.steps, 1) for event in step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from jobs.contracts.tables import (
     Column,
@@ -14,8 +15,10 @@ from jobs.contracts.tables import (
     seconds,
     varchar,
 )
-from jobs.engine.port import Engine
-from jobs.engine.text import text_literal
+from jobs.engine.text import query, text_literal
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 #: What §2.2 of the definitions derives a channel from.
 CAMPAIGN_COLUMNS = ("utm_source", "utm_medium", "utm_campaign", "gclid", "msclkid", "fbclid", "referrer")
@@ -118,7 +121,7 @@ RFM_SEGMENTS = InputTable(
     "rfm_segments",
     (integer("r_lo"), integer("r_hi"), integer("f_lo"), integer("f_hi"), varchar("name")),
     required=False,
-    doc="replaces the segments that ship; where two overlap, the one with the higher r_lo, then f_lo, then name wins",
+    doc="replaces the segments that ship; where two overlap, r_lo, f_lo, then name decide",
 )
 
 
@@ -127,11 +130,13 @@ def shipped(engine: Engine, table: InputTable) -> None:
     text = files("jobs.analyses").joinpath("data", f"{table.name}.csv").read_text(encoding="utf-8")
     header, *rows = list(csv.reader(text.splitlines()))
     kinds = {column.name: column.type for column in table.columns}
-    values = ", ".join(
-        f"({', '.join(_value(cell, kinds[name]) for name, cell in zip(header, row, strict=True))})"
-        for row in rows
+    values = [
+        ", ".join(_value(cell, kinds[name]) for name, cell in zip(header, row, strict=True)) for row in rows
+    ]
+    engine.view(
+        table.name,
+        query("staging", "shipped", rows=", ".join(f"({row})" for row in values), columns=", ".join(header)),
     )
-    engine.view(table.name, f"SELECT * FROM (VALUES {values}) AS shipped({', '.join(header)})")
 
 
 def _value(cell: str, kind: ColumnType) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import ReportRange
 from jobs.contracts.errors import InputError
 from jobs.contracts.parameters import choice, flag, integer, listing, optional, parameter, text
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query, text_list
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 #: A conversion that no touch can be credited with.
 UNATTRIBUTED = "(unattributed)"
@@ -58,9 +61,7 @@ def from_touches(engine: Engine, parameters: JourneyParameters) -> None:
 
 def from_paths(engine: Engine) -> None:
     """Journeys of the aggregated input `paths`. Counts below zero are refused."""
-    bad = engine.collect(
-        "SELECT COUNT(*) AS n FROM paths WHERE conversions < 0 OR COALESCE(nulls, 0) < 0"
-    ).to_pylist()[0]["n"]
+    bad = engine.collect(query("staging", "negative_counts")).to_pylist()[0]["n"]
     if bad:
         raise InputError(f"paths: {bad} rows have a negative count in conversions or nulls")
     engine.materialize("attribution_journeys", query("attribution", "journeys_from_paths"))
@@ -95,5 +96,6 @@ def check_inputs(given: frozenset[str]) -> None:
     if "paths" not in given and not {"touches", "conversions"} <= given:
         raise InputError(
             "give --input touches=FILE (user_id, time, seq, channel) and --input conversions=FILE"
-            " (conversion_id, user_id, time, value_minor), or --input paths=FILE (path, conversions, value_minor, nulls)"
+            " (conversion_id, user_id, time, value_minor), or --input paths=FILE"
+            " (path, conversions, value_minor, nulls)"
         )

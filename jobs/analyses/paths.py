@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses import journeys, sessions
 from jobs.analyses.analysis import Analysis, Present
@@ -11,8 +12,10 @@ from jobs.contracts.errors import InputError
 from jobs.contracts.parameters import choice, integer, listing, parameter, text
 from jobs.contracts.tables import InputTable, OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
-from jobs.engine.port import Engine
 from jobs.engine.text import query, text_list
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 _SEPARATOR = " > "
 
@@ -42,7 +45,8 @@ def _check_inputs(given: frozenset[str]) -> None:
         raise InputError("give either events, or touches and conversions, not both")
     if "events" not in given and not {"touches", "conversions"} <= given:
         raise InputError(
-            "give --input events=FILE (user_id, time, seq, event), or --input touches=FILE (user_id, time, seq, channel)"
+            "give --input events=FILE (user_id, time, seq, event), or"
+            " --input touches=FILE (user_id, time, seq, channel)"
             " and --input conversions=FILE (conversion_id, user_id, time, value_minor)"
         )
 
@@ -50,19 +54,20 @@ def _check_inputs(given: frozenset[str]) -> None:
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """List the distinct paths with how many took them, and the transitions between their steps.
 
-    From `touches` and `conversions`: an entity is a conversion, its path the channels of its touches, chosen as in
-    `attribution` (lookback, touch_reuse, strict_before, max_touches, exclude_channels) and ordered by (time, seq). A
-    conversion without a touch has the path `(unattributed)` of length 0. The last `max_length` steps are kept. The
-    duration runs from the first touch to the conversion.
+    From `touches` and `conversions`: an entity is a conversion, its path the channels of its touches, chosen
+    as in `attribution` (lookback, touch_reuse, strict_before, max_touches, exclude_channels) and ordered by
+    (time, seq). A conversion without a touch has the path `(unattributed)` of length 0. The last
+    `max_length` steps are kept. The duration runs from the first touch to the conversion.
 
-    From `events`: an entity is a session (cut as in `sessions`) or a user, its path the events of the report range
-    ordered by (time, seq). The first `max_length` steps are kept. `conversions` counts entities with a conversion
-    event, `value_minor` sums those events. The duration runs from the first event to the last.
+    From `events`: an entity is a session (cut as in `sessions`) or a user, its path the events of the report
+    range ordered by (time, seq). The first `max_length` steps are kept. `conversions` counts entities with a
+    conversion event, `value_minor` sums those events. The duration runs from the first event to the last.
 
-    `collapse` = consecutive makes one step of a run of the same one, `set` keeps a step's first occurrence only.
-    Steps are joined by ` > `; a > inside a step becomes ›. `share` is the fraction of all entities, those below
-    `min_count` included. Ties in the order are broken by the path's bytes. `transitions` counts pairs of steps before
-    the cut at `max_length`, with `path_start` and `path_end` at the ends; seconds are NULL there.
+    `collapse` = consecutive makes one step of a run, `set` keeps a step's first occurrence
+    only. Steps are joined by ` > `; a > inside a step becomes U+203A. `share` is the fraction of all entities,
+    those below `min_count` included. Ties in the order are broken by the path's bytes. `transitions` counts
+    pairs of steps before the cut at `max_length`, with `path_start` and `path_end` at the ends; seconds are
+    NULL there.
     """
     if "events" in present:
         template, weight, kept = _from_events(engine, parameters, present), "1", "session_paths"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from jobs.engine.port import Dialect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Dialect
 
 UNITS = ("hour", "day", "week", "month")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses import periods
 from jobs.analyses.analysis import Analysis, Present, ReportRange
@@ -11,8 +12,10 @@ from jobs.contracts.errors import InputError, ParameterError
 from jobs.contracts.parameters import choice, flag, integer, listing, number, optional, parameter, text
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query, text_list
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 #: Tie method to (the rank that is shown, the rank that movement is taken from).
 _TIES = {
@@ -72,29 +75,31 @@ def _check_columns(parameters: Parameters, columns: frozenset[str]) -> None:
     for column in needed:
         if column not in columns:
             raise InputError(
-                f"items: column {column} is missing; metric {parameters.metric} needs it (rename with --map items.{column}=NAME)"
+                f"items: column {column} is missing; metric {parameters.metric} needs it"
+                f" (rename with --map items.{column}=NAME)"
             )
 
 
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Rank the items of each segment and period, and compare with the period before.
 
-    The metric is a sum, a count of rows, a count of distinct users, or the value of the latest row (the larger one
-    when several share that second). Items without a metric or below `min_metric` are not ranked. Equal metrics, after
-    rounding to 9 decimals, are ties: `rank` follows `ties` (min: 1 + items that are better; max: items that are
-    better or equal; dense: 1 + distinct better values; ordinal: by metric, then item in byte order), `rank_max`,
-    `dense_rank`, `avg_rank` and `ordinal` are there in any case. With `average` the column `rank` holds the min rank,
-    and movement is the difference of the average ranks cut to a whole number.
+    The metric is a sum, a count of rows, a count of distinct users, or the value of the latest row (the
+    larger one when several share that second). Items without a metric or below `min_metric` are not ranked.
+    Equal metrics, after rounding to 9 decimals, are ties: `rank` follows `ties` (min: 1 + items that are
+    better; max: items that are better or equal; dense: 1 + distinct better values; ordinal: by metric, then
+    item in byte order), `rank_max`, `dense_rank`, `avg_rank` and `ordinal` are there in any case. With
+    `average` the column `rank` holds the min rank, and movement is the difference of the average ranks cut
+    to a whole number.
 
-    Periods are UTC hours, days, Monday weeks or calendar months, found from `period_start` or else `time`; rows
-    without one are left out. `movement` = previous rank - current rank, positive is up; status is new, dropped, up,
-    down or same. Ranks compare before the cut: an item that fell out of the top is down, not dropped; a dropped item
-    is listed when its previous rank was inside the cut. The first period has nothing before it: all are new. A period
-    without any row is not reported.
+    Periods are UTC hours, days, Monday weeks or calendar months, found from `period_start` or else `time`;
+    rows without one are left out. `movement` = previous rank - current rank, positive is up; status is new,
+    dropped, up, down or same. Ranks compare before the cut: an item that fell out of the top is down, not
+    dropped; a dropped item is listed when its previous rank was inside the cut. The first period has nothing
+    before it: all are new. A period without any row is not reported.
 
-    `top` keeps every item whose min rank is at most it, so ties may make more rows; `strict_n` cuts by ordinal.
-    `share` and `cumulative_share` are fractions of the segment's total in the period before the cut, NULL when that
-    is 0; `cumulative_share` runs in ordinal order.
+    `top` keeps every item whose min rank is at most it, so ties may make more rows; `strict_n` cuts by
+    ordinal. `share` and `cumulative_share` are fractions of the segment's total in the period before the
+    cut, NULL when that is 0; `cumulative_share` runs in ordinal order.
     """
     _check_columns(parameters, present["items"])
     dialect, unit = engine.dialect, parameters.period

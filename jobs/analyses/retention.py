@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses import periods
 from jobs.analyses.analysis import SECONDS_PER_DAY, Analysis, Present
@@ -11,8 +12,10 @@ from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import choice, instant, integer, listing, optional, parameter, text
 from jobs.contracts.tables import OutputTable, bigint, boolean, double, varchar
 from jobs.contracts.tables import integer as integer_column
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query, text_literal
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 _USERS = {"day_n": "users_at", "rolling": "users_at", "unbounded": "users_from", "bracket": "users_within"}
 
@@ -46,7 +49,7 @@ class Parameters:
     )
 
     def __post_init__(self) -> None:
-        """Refuse rolling periods that are not days, and brackets that end before they begin or start alike."""
+        """Refuse rolling periods that are not days, and brackets that nobody can live through."""
         if self.mode == "rolling" and self.period != "day":
             raise ParameterError(
                 f"parameter period: {self.period!r} is not allowed; mode rolling counts days of 24 hours"
@@ -66,12 +69,12 @@ def _is(event: str | None) -> str:
 def _data_through(engine: Engine, parameters: Parameters) -> int:
     if parameters.data_through is not None:
         return parameters.data_through
-    latest = engine.collect("SELECT MAX(time) AS latest FROM events").to_pylist()[0]["latest"]
+    latest = engine.collect(query("staging", "latest", relation="events")).to_pylist()[0]["latest"]
     return 0 if latest is None else int(latest)
 
 
 def _last_period(engine: Engine, unit: str, second: int) -> tuple[int, bool]:
-    """The number of the period that holds the last second of data, and whether the data covers it to its end."""
+    """The number of the period that holds a second, and whether it ends with that second."""
     numbers = engine.collect(
         f"SELECT {periods.index(engine.dialect, unit, literal(second))} AS last,"
         f" {periods.index(engine.dialect, unit, literal(second + 1))} AS following"
@@ -82,19 +85,20 @@ def _last_period(engine: Engine, unit: str, second: int) -> tuple[int, bool]:
 def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
     """Count, for each cohort and age, the users who came back.
 
-    A user's cohort is the period (UTC day, Monday week or calendar month) of their first start event ever, so it does
-    not depend on a report range. The age is the difference of period numbers. Return events count from the second of
-    the start event on; age 0 is 100 % when start and return event are the same.
+    A user's cohort is the period (UTC day, Monday week or calendar month) of their first start event ever,
+    so it does not depend on a report range. The age is the difference of period numbers. Return events count
+    from the second of the start event on; age 0 is 100 % when start and return event are the same.
 
-    `day_n`: active in the period of that age. `unbounded`: last active at that age or later. `bracket`: active at any
-    age low..high, both included; `age` is low. `rolling`: the age is the number of full 24-hour days since the
-    start's second, and its last day ends a calendar day later than with `day_n`.
+    `day_n`: active in the period of that age. `unbounded`: last active at that age or later. `bracket`:
+    active at any age low..high, both included; `age` is low. `rolling`: the age is the number of full
+    24-hour days since the start's second, and its last day ends a calendar day later than with `day_n`.
 
     A cell exists only when the cohort has lived through it (cohort + age, or + high, is at most the period of
-    `data_through`): later cells are absent, never zero. `mature` is false where the last period of the cell is that
-    of `data_through` and the data does not cover it to its last second; for `rolling` also where the age's last day
-    runs into a day that is not covered. `rate` is users / cohort_size, a fraction. `breakdown` is the property of the
-    start event, `(all)` without one. `retention_pooled` adds up mature cells only.
+    `data_through`): later cells are absent, never zero. `mature` is false where the last period of the cell
+    is that of `data_through` and the data does not cover it to its last second; for `rolling` also where the
+    age's last day runs into a day that is not covered. `rate` is users / cohort_size, a fraction.
+    `breakdown` is the property of the start event, `(all)` without one. `retention_pooled` adds up mature
+    cells only.
     """
     dialect, unit = engine.dialect, parameters.period
     through = _data_through(engine, parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.customer_summary import last_day
@@ -11,8 +12,10 @@ from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import choice, instant, integer, listing, number, optional, parameter
 from jobs.contracts.tables import OutputTable, bigint, varchar
 from jobs.contracts.tables import integer as integer_column
-from jobs.engine.port import Engine
 from jobs.engine.text import literal, query
+
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
 
 _CUTS = optional(listing(number(), low=1, high=8, unique=True))
 
@@ -65,13 +68,14 @@ def _steps(column: str, cuts: tuple[float, ...] | None, comparison: str) -> str:
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Score customers as of the day `as_of`, included; later transactions are ignored.
 
-    R is the number of days since the last purchase day, F the number of purchase days, M the net sum with refunds
-    taken off. A purchase is an amount of at least 0; a customer with refunds only has no row.
+    R is the number of days since the last purchase day, F the number of purchase days, M the net sum with
+    refunds taken off. A purchase is an amount of at least 0; a customer with refunds only has no row.
 
-    With `ntile` the customers are ordered by (value, customer_id) and cut into equal groups, so equal values may get
-    different scores at an edge, but always the same ones. With `thresholds` equal values share a score: F and M score
-    1 + the number of cut points reached, R scores 1 + the number of cut points at or above it. 5 (or the number of
-    buckets) is best in each. A segment holds its edges on both sides; outside all segments the name is `other`.
+    With `ntile` the customers are ordered by (value, customer_id) and cut into equal groups, so equal values
+    may get different scores at an edge, but always the same ones. With `thresholds` equal values share a
+    score: F and M score 1 + the number of cut points reached, R scores 1 + the number of cut points at or
+    above it. 5 (or the number of buckets) is best in each. A segment holds its edges on both sides; outside
+    all segments the name is `other`.
     """
     if "rfm_segments" not in present:
         shipped(engine, RFM_SEGMENTS)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.channels import add_channels
 from jobs.analyses.inputs import CAMPAIGN_COLUMNS, CHANNEL_SOURCES, EVENTS
 from jobs.contracts.parameters import flag, integer, listing, parameter, text
 from jobs.contracts.tables import OutputTable, bigint, boolean, varchar
-from jobs.engine.port import Engine
 from jobs.engine.text import query, text_list
 
-#: Same campaign for a user goes on until another one comes: compare with the last event that carried a campaign.
+if TYPE_CHECKING:
+    from jobs.engine.port import Engine
+
+#: Same campaign for a user goes on until another one comes: compare with the last event that carried a
+#: campaign.
 _PREVIOUS_CAMPAIGN = """, LAG(utm_campaign) OVER (
                 PARTITION BY user_id, utm_campaign IS NULL ORDER BY time, seq
             ) AS previous_campaign"""
@@ -47,14 +51,14 @@ def _breaks(parameters: Parameters) -> str:
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Cut each user's events, ordered by (time, seq), into sessions.
 
-    A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause equal to it
-    stays inside. Optionally it also starts when the UTC day changes, or when an event carries another utm_campaign
-    than the last event that carried one. Events at the same second are ordered by seq.
+    A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause
+    equal to it stays inside. Optionally it also starts when the UTC day changes, or when an event carries
+    another utm_campaign than the last event that carried one. Events at the same second are ordered by seq.
 
     `session_id` is user, start time and index joined by colons; the index counts from 1 in the report range
-    [from, to). `duration_s` is the last time minus the first, 0 for one event. `channel` is that of the first event:
-    its own column where the input has one, else derived from its utm tags, click ids and referrer, `direct` without
-    any. `value_minor` sums the conversion events, 0 without any.
+    [from, to). `duration_s` is the last time minus the first, 0 for one event. `channel` is that of the
+    first event: its own column where the input has one, else derived from its utm tags, click ids and
+    referrer, `direct` without any. `value_minor` sums the conversion events, 0 without any.
     """
     by_campaign = parameters.split_on_campaign
     numbered = query(

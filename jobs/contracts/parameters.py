@@ -7,6 +7,7 @@ A field called `from_` is the parameter `from`, which Python keeps for itself.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,12 +61,7 @@ def number() -> tuple[str, Check]:
     allowed = "a number"
 
     def check(name: str, value: Any) -> float:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or abs(value) == float("inf")
-            or value != value
-        ):  # noqa: PLR0124 - NaN is the one value unequal to itself
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise refuse(name, value, allowed)
         return float(value)
 
@@ -179,8 +175,8 @@ def parse(kind: type[P], given: Mapping[str, Any]) -> P:
     """Check JSON values against the dataclass and build it; defaults fill the rest.
 
     Raises:
-        ParameterError: an unknown name, a value of the wrong type or range, or a combination that the dataclass's
-            own `__post_init__` refuses.
+        ParameterError: an unknown name, a value of the wrong type or range, or a combination that the
+            dataclass's own `__post_init__` refuses.
     """
     fields = {external_name(field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(given) - set(fields))

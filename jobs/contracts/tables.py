@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: The largest time an input may carry: 9999-12-31T23:59:59Z. Milliseconds of any date after 1978 lie beyond it.
+#: The largest time an input may carry: 9999-12-31T23:59:59Z. Milliseconds of any date after 1978 lie beyond
+#: it.
 MAX_TIME = 253_402_300_799
 
 
@@ -28,9 +29,10 @@ class Column:
     Attributes:
         name: the name in the contract; `--map` renames a file's column to it.
         type: the type that the analysis sees.
-        nullable: for an input, whether rows with NULL here are kept. Rows with NULL in a column that is not nullable
-            are excluded and counted under `null_<name>`.
-        required: whether an input without the column is refused; an optional column that is absent reads as NULL.
+        nullable: for an input, whether rows with NULL here are kept. Rows with NULL in a column that is not
+            nullable are excluded and counted under `null_<name>`.
+        required: whether an input without the column is refused; an optional column that is absent reads as
+            NULL.
         unit: seconds, minor currency units, a fraction; None for names and plain counts.
         is_time: whether values outside 0..MAX_TIME are excluded and counted under `<name>_out_of_range`.
     """
@@ -49,7 +51,8 @@ class InputTable:
     """An input table. Columns that are not listed are ignored.
 
     Attributes:
-        unique: rows that repeat these columns are dropped but one (the smallest in column order), and counted.
+        unique: rows that repeat these columns are dropped but one (the smallest in column order), and
+            counted.
         required: False for a table that the analysis can do without.
     """
 

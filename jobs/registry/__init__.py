@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jobs.analyses import attribution, customer_summary, funnel, paths, ranking, retention, rfm, sessions
-from jobs.analyses.analysis import Analysis
 from jobs.contracts.errors import UnknownAnalysisError
+
+if TYPE_CHECKING:
+    from jobs.analyses.analysis import Analysis
 
 _ANALYSES: tuple[Analysis, ...] = (
     sessions.ANALYSIS,

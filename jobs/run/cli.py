@@ -197,7 +197,8 @@ def _check_version(path: Path, manifest: Mapping[str, Any]) -> None:
     current = find(manifest["analysis"]).version
     if manifest["version"] != current:
         raise InputError(
-            f"{path}: made by version {manifest['version']} of {manifest['analysis']}; this is version {current},"
+            f"{path}: made by version {manifest['version']} of {manifest['analysis']};"
+            f" this is version {current},"
             " whose result may differ: run it anew"
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.analyses.analysis import Analysis
 from jobs.contracts.parameters import external_name, spec_of
-from jobs.contracts.tables import Column
+
+if TYPE_CHECKING:
+    from jobs.analyses.analysis import Analysis
+    from jobs.contracts.tables import Column
 
 
 def describe(analysis: Analysis) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
 _CHUNK = 1 << 20
-#: Two roundings: the first takes away the last-bit noise that summing in another order leaves, so that the second
-#: never has to decide a tie on noise.
+#: Two roundings: the first takes away the last-bit noise that summing in another order leaves, so that the
+#: second never has to decide a tie on noise.
 _CLEAN = Context(prec=12, rounding=ROUND_HALF_EVEN)
 _KEEP = Context(prec=9, rounding=ROUND_HALF_EVEN)
 
@@ -30,8 +33,8 @@ def hash_files(files: Sequence[Path]) -> str:
 def hash_tables(tables: Mapping[str, tuple[pa.Table, Sequence[str]]]) -> str:
     """SHA-256 over result tables, each with the columns of its unique key.
 
-    Rows are taken in key order and columns in the table's order, so neither the engine nor the order of the file
-    matters. Doubles count by their first nine significant digits.
+    Rows are taken in key order and columns in the table's order, so neither the engine nor the order of the
+    file matters. Doubles count by their first nine significant digits.
     """
     digest = hashlib.sha256()
     for name in sorted(tables):

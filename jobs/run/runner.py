@@ -8,19 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.analyses.analysis import Analysis
 from jobs.contracts.errors import EngineError, InputError
 from jobs.contracts.parameters import parse, to_json
 from jobs.contracts.tables import ColumnType, OutputTable
-from jobs.engine.port import Engine
 from jobs.engine.staging import Source, Staged, stage
+from jobs.engine.text import query
 from jobs.registry import find
 from jobs.run.hashing import hash_files, hash_tables
+
+if TYPE_CHECKING:
+    from jobs.analyses.analysis import Analysis
+    from jobs.engine.port import Engine
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -33,7 +36,7 @@ _ARROW = {
 }
 
 #: What an input may be given as: one file, several files read as one table, an Arrow table, or a full Source.
-InputLike = str | Path | Sequence[str | Path] | pa.Table | Source
+InputLike: TypeAlias = str | Path | Sequence[str | Path] | pa.Table | Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,12 @@ def run_analysis(
 
     Args:
         name: as in `jobs.registry.names()`.
-        engine: `jobs.engines.duck.DuckEngine()` or `jobs.engines.spark.SparkEngine()`. It is left open, with the
-            run's relations in it; close it, or use it for the next run.
+        engine: `jobs.engines.duck.DuckEngine()` or `jobs.engines.spark.SparkEngine()`. It is left open, with
+            the run's relations in it; close it, or use it for the next run.
         inputs: contract table name to its source.
         params: JSON values under the names that `describe` lists.
-        out: a folder for `<output>.parquet` and `manifest.json`; made when missing. Nothing is written without it.
+        out: a folder for `<output>.parquet` and `manifest.json`; made when missing. Nothing is written
+            without it.
 
     Raises:
         UserError: an unknown analysis, an impossible parameter, an input that breaks its contract.
@@ -121,9 +125,9 @@ def run_analysis(
 
 def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
     known = {table.name: table for table in analysis.inputs}
-    for table in sources:
-        if table not in known:
-            raise InputError(f"{analysis.name} has no input {table}; it reads {', '.join(known)}")
+    for given in sources:
+        if given not in known:
+            raise InputError(f"{analysis.name} has no input {given}; it reads {', '.join(known)}")
     for table in known.values():
         if table.required and table.name not in sources:
             columns = ", ".join(column.name for column in table.columns if column.required)
@@ -135,7 +139,7 @@ def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
 
 def _collect(engine: Engine, output: OutputTable, relation: str) -> pa.Table:
     columns = ", ".join(column.name for column in output.columns)
-    table = engine.collect(f"SELECT {columns} FROM {relation} ORDER BY {output.order}")
+    table = engine.collect(query("staging", "result", columns=columns, relation=relation, order=output.order))
     schema = pa.schema(
         [pa.field(column.name, _ARROW[column.type], column.nullable) for column in output.columns]
     )
