@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-z](?:[a-z0-9-]{1,28})[a-z0-9]")
 _ADJECTIVES = ("autumn", "bold", "calm", "crisp", "early", "fair", "gentle", "keen", "lively", "mild",
                "quiet", "rapid", "sharp", "steady", "sunny", "swift", "tidal", "warm", "wild")  # fmt: skip
 _NOUNS = ("basin", "brook", "canal", "cascade", "channel", "creek", "delta", "flume", "gully",
-          "harbor", "lagoon", "lock", "meadow", "mill", "pond", "rapids", "reach", "river", "weir")  # fmt: skip
+          "harbor", "lagoon", "lock", "meadow", "mill", "pond", "reach", "river", "weir")  # fmt: skip
 _BUILDPACKS = {"heroku/python": "heroku/python", "python": "heroku/python"}
 
 
@@ -96,7 +96,7 @@ async def create_app(caller: AccountDep, platform: PlatformDep, body: NewApp | N
     def write(connection: sa.Connection) -> App:
         app = rows.create_app(connection, name, caller, platform.clock.now())
         platform.releases.begin_app(connection, app.id, caller.email)
-        return app
+        return rows.get_app(connection, app.id)
 
     app = await platform.store.run(write)
     platform.releases.announce(app.id, f"Initial release by user {caller.email}")

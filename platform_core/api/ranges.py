@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 _SHAPE = re.compile(
-    r"(?P<field>[a-z_]+)?\s*(?P<behind>\])?(?P<start>[^\].;\s]*)(?:\.\.(?P<end>[^\[.;\s]*)(?P<before>\[)?)?"
+    r"(?P<field>[a-z_]+)?\s*(?P<behind>\])?(?P<start>[^\].;\s]*)\.\.(?P<end>[^\[.;\s]*)(?P<before>\[)?"
     r"\s*(?:;\s*(?P<options>.*))?",
 )
 _PAGE = 200
@@ -46,8 +46,8 @@ def parse_range(header: str | None) -> Range:
     text = (header or "").strip()
     # The CLI also sends bare options: ``order=desc,max=1``.
     if re.match(r"(max|order)\s*=", text):
-        text = f"; {text}"
-    match = _SHAPE.fullmatch(text)
+        text = f"..; {text}"
+    match = _SHAPE.fullmatch(text or "..")
     if match is None:
         raise InvalidInput(f"Range {text!r} is not understood.", hint="Write e.g. `version ..; max=10`.")
     options = dict(re.findall(r"(max|order)\s*=\s*(\w+)", match["options"] or ""))

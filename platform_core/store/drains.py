@@ -16,13 +16,14 @@ def _drain_of(row: Any) -> Drain:
 
 
 def add_drain(connection: sa.Connection, drain: Drain, at: float) -> None:
-    """Add a drain to an app.
+    """Add a drain to an app. Users' drains have different URLs; add-ons share theirs.
 
     Raises:
-        Conflict: the app has a drain with that URL.
+        Conflict: a user added a drain with that URL already.
     """
-    where = (drains.c.app_id == drain.app_id) & (drains.c.url == drain.url)
-    if connection.execute(sa.select(drains.c.id).where(where)).first() is not None:
+    same = (drains.c.app_id == drain.app_id) & (drains.c.url == drain.url)
+    where = same & drains.c.addon_id.is_(None)
+    if drain.addon_id is None and connection.execute(sa.select(drains.c.id).where(where)).first():
         raise Conflict("Url has already been taken")
     connection.execute(
         sa.insert(drains).values(

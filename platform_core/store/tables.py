@@ -182,9 +182,9 @@ drains = sa.Table(
     _ref("addon_id", "addons.id", nullable=True),
     # Not unique: an add-on's drains of several apps carry the one token that its vendor was told.
     sa.Column("token", sa.String(40), nullable=False),
+    # Not unique either: one address of a vendor takes the lines of all its resources, told apart by token.
     sa.Column("url", sa.Text(), nullable=False),
     _time("created_at"),
-    sa.UniqueConstraint("app_id", "url"),
 )
 
 give_backs = sa.Table(

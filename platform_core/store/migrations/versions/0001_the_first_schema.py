@@ -185,7 +185,6 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_drains_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_drains")),
-        sa.UniqueConstraint("app_id", "url", name=op.f("uq_drains_app_id_url")),
     )
     with op.batch_alter_table("drains", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_drains_addon_id"), ["addon_id"], unique=False)

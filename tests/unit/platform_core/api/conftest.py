@@ -1,9 +1,9 @@
-"""A whole control plane in memory: the real store, releases, add-ons and API over a twin of the dyno manager."""
+"""A whole control plane: the real store, releases, add-ons and API over twins of what runs and logs."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,9 @@ from platform_core.store.accounts import ensure_account, ensure_key
 from platform_core.store.database import open_store
 from platform_core.store.run_specs import StoredRunSpecs
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
 KEY = "HRKU-0b0e6a5e-6f7c-4f5a-9d3a-5c1d2e3f4a5b"
 OTHER_KEY = "HRKU-11111111-6f7c-4f5a-9d3a-5c1d2e3f4a5b"
 EMAIL = "dev@example.com"
@@ -55,6 +58,7 @@ class MemoryLogs:
         pri: int = PRI_APP,
         at: float | None = None,
     ) -> None:
+        del pri, at
         self.lines += [(app_id, f"{source}[{process}]: {line.decode()}") for line in lines]
 
     def set_drains(self, app_id: str, drains: Sequence[Drain]) -> None:
@@ -130,7 +134,7 @@ class Vendor:
     """What to answer next; when there is none, a plain success."""
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        body = None if not request.content else __import__("json").loads(request.content)
+        body = None if not request.content else json.loads(request.content)
         self.requests.append((request.method, request.url.path, body))
         if request.headers["authorization"] != "Basic c3RvcmU6c2VjcmV0":
             return httpx.Response(401)
@@ -216,7 +220,9 @@ class World:
         return release
 
 
-def build_platform(database_url: str, catalog: Catalog, partner: PartnerClient, clock: Any, urls: Urls) -> tuple[Platform, MemoryLogs, MemoryDynos]:
+def build_platform(
+    database_url: str, catalog: Catalog, partner: PartnerClient, clock: Any, urls: Urls
+) -> tuple[Platform, MemoryLogs, MemoryDynos]:
     store = open_store(database_url)
     account = store.run_sync(ensure_account, EMAIL, clock.now())
     store.run_sync(ensure_key, account, KEY, clock.now())
