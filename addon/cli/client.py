@@ -6,6 +6,7 @@ It is a foreign client like any other: it knows the server by its answers only.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+_ANALYSES = "/sluice/v1/analyses"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _REQUEST_SECONDS = 60.0
 _BY_STATUS = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
@@ -43,6 +45,22 @@ class Rows:
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as objects."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisResult:
+    """A finished analysis: its manifest, and each output table as a Parquet file's bytes."""
+
+    manifest: dict[str, Any]
+    outputs: dict[str, bytes]
+
+    def write(self, folder: Path) -> Path:
+        """Write it as a run folder, such as `python -m jobs run` leaves; return the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, parquet in self.outputs.items():
+            (folder / f"{name}.parquet").write_bytes(parquet)
+        (folder / "manifest.json").write_text(json.dumps(self.manifest, indent=2) + "\n")
+        return folder
 
 
 def credentials(root: Path) -> tuple[str, str]:
@@ -106,6 +124,77 @@ class Client:
         text = self.call("GET", f"/v3/job/result/{job}", params={"format": "json"}).text
         rows = [json.loads(line) for line in text.splitlines() if line]
         return Rows([name for name, _ in schema], [kind for _, kind in schema], rows)
+
+    def query_now(self, database: str, sql: str) -> Rows:
+        """Run SQL in one call, without a job; for short queries.
+
+        Raises:
+            Failure: the query failed.
+        """
+        body = {"sql": sql, "database": database}
+        answer = self.call("POST", "/sluice/v1/query", json=body).json()
+        columns = answer["columns"]
+        return Rows([c["name"] for c in columns], [c["type"] for c in columns], answer["rows"])
+
+    def analyze(
+        self,
+        database: str,
+        name: str,
+        inputs: Mapping[str, str],
+        params: Mapping[str, Any],
+        timeout: float = 600.0,
+    ) -> AnalysisResult:
+        """Run an analysis on tables that SQL makes; return all its outputs.
+
+        Raises:
+            Failure: it failed, was killed, or took longer than ``timeout`` seconds.
+        """
+        job, shown = self._finished_analysis(database, name, inputs, params, timeout)
+        outputs = {
+            table: self.call("GET", f"{_ANALYSES}/{job}/outputs/{table}").content
+            for table in shown["outputs"]
+        }
+        return AnalysisResult(shown["manifest"], outputs)
+
+    def analyze_rows(
+        self,
+        database: str,
+        name: str,
+        inputs: Mapping[str, str],
+        params: Mapping[str, Any],
+        timeout: float = 600.0,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Do the same; return each output as rows."""
+        job, shown = self._finished_analysis(database, name, inputs, params, timeout)
+        return {table: self._output_rows(job, table) for table in shown["outputs"]}
+
+    def _output_rows(self, job: str, table: str) -> list[dict[str, Any]]:
+        headers = {"Accept": "application/json"}
+        answer = self.call("GET", f"{_ANALYSES}/{job}/outputs/{table}", headers=headers).json()
+        found: list[dict[str, Any]] = answer["rows"]
+        return found
+
+    def _finished_analysis(
+        self, database: str, name: str, inputs: Mapping[str, str], params: Mapping[str, Any], timeout: float
+    ) -> tuple[str, dict[str, Any]]:
+        body = {"database": database, "inputs": dict(inputs), "params": dict(params)}
+        job = str(self.call("POST", f"{_ANALYSES}/{name}", json=body).json()["job_id"])
+        deadline = time.monotonic() + timeout
+        while True:
+            wait = max(1, min(30, math.ceil(deadline - time.monotonic())))
+            shown: dict[str, Any] = self.call("GET", f"{_ANALYSES}/{job}", params={"wait": wait}).json()
+            status, reason = shown["status"], str(shown["error"] or "the server gives no reason")
+            if status == "success":
+                return job, shown
+            if status in {"error", "killed"}:
+                code = Exit.JOB_FAILED if status == "error" else Exit.JOB_KILLED
+                raise Failure(
+                    f"The analysis {name} (job {job}): {status}", reason, "Mend it, then run again.", code
+                )
+            if time.monotonic() > deadline:
+                raise Failure(
+                    f"The analysis {name} is still {status}", "", "Try a longer --timeout.", Exit.TIMEOUT
+                )
 
     def _wait(self, job: str, deadline: float) -> None:
         for pause in _pauses():
