@@ -1,0 +1,225 @@
+"""The report's charts as Vega and Vega-Lite specifications with their data inline.
+
+Text and rules are `currentColor`, marks are of middle tones: both read well on a light and on a dark page. Names from
+the data are values of fixed fields, never parts of an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.report.sankey import Layout
+from jobs.report.wording import count, shorten
+
+WIDTH = 640
+ACCENT = "#4c78a8"
+PALETTE = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#a0a0a0")
+_SCHEMA = "https://vega.github.io/schema/{}.json"
+_INK = "currentColor"
+_FONT = "system-ui, sans-serif"
+_AXIS = {
+    "labelColor": _INK, "titleColor": _INK, "domainColor": _INK, "tickColor": _INK, "gridColor": _INK,
+    "gridOpacity": 0.15, "domainOpacity": 0.4, "tickOpacity": 0.4, "labelFont": _FONT, "titleFont": _FONT,
+    "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
+}  # fmt: skip
+_CONFIG = {
+    "axis": _AXIS,
+    "legend": {
+        "labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT, "labelFontSize": 12,
+        "titleFontSize": 12, "titleFontWeight": "normal",
+    },
+    "view": {"stroke": None},
+    "text": {"font": _FONT, "fontSize": 12, "color": _INK},
+}  # fmt: skip
+Datum = dict[str, Any]
+
+
+def _lite(data: Sequence[Datum], **parts: Any) -> dict[str, Any]:
+    return {
+        "$schema": _SCHEMA.format("vega-lite/v6"),
+        "background": None,
+        "config": _CONFIG,
+        "data": {"values": list(data)},
+        "width": WIDTH,
+        **parts,
+    }
+
+
+def bars(data: Sequence[Datum], axis: str) -> dict[str, Any]:
+    """Level bars in the given order, each with its text at the end. Data: `label`, `value`, `text`."""
+    y = {
+        "field": "label",
+        "type": "nominal",
+        "sort": None,
+        "title": None,
+        "axis": {"labelLimit": 190, "ticks": False, "domain": False},
+    }
+    x = {
+        "field": "value",
+        "type": "quantitative",
+        "title": axis,
+        "axis": {"labels": False, "ticks": False, "grid": False, "domain": False},
+    }
+    return _lite(
+        data,
+        height={"step": 26},
+        encoding={"y": y, "x": x},
+        layer=[
+            {"mark": {"type": "bar", "color": ACCENT, "cornerRadiusEnd": 3, "height": {"band": 0.72}}},
+            {"mark": {"type": "text", "align": "left", "dx": 6}, "encoding": {"text": {"field": "text"}}},
+        ],
+    )  # fmt: skip
+
+
+def columns(data: Sequence[Datum], x_title: str, y_title: str) -> dict[str, Any]:
+    """Upright bars in the given order with their text on top. Data: `label`, `value`, `text`."""
+    x = {
+        "field": "label",
+        "type": "nominal",
+        "sort": None,
+        "title": x_title,
+        "axis": {"labelAngle": 0, "ticks": False},
+    }
+    y = {
+        "field": "value",
+        "type": "quantitative",
+        "title": y_title,
+        "axis": {"tickCount": 4, "format": ",", "domain": False},
+    }
+    return _lite(
+        data,
+        height=220,
+        encoding={"x": x, "y": y},
+        layer=[
+            {"mark": {"type": "bar", "color": ACCENT, "cornerRadiusEnd": 3, "width": {"band": 0.8}}},
+            {"mark": {"type": "text", "dy": -8}, "encoding": {"text": {"field": "text"}}},
+        ],
+    )  # fmt: skip
+
+
+def grouped_bars(data: Sequence[Datum], series: Sequence[str], axis: str) -> dict[str, Any]:
+    """Level bars, one for each series within a label. Data: `label`, `series`, `value` (a fraction)."""
+    y = {
+        "field": "label",
+        "type": "nominal",
+        "sort": None,
+        "title": None,
+        "axis": {"labelLimit": 190, "ticks": False},
+        "scale": {"paddingInner": 0.25},
+    }
+    x = {
+        "field": "value",
+        "type": "quantitative",
+        "title": axis,
+        "axis": {"format": ".0%", "tickCount": 6, "domain": False},
+    }
+    legend = {"orient": "top", "title": None, "symbolType": "square"}
+    color = {
+        "field": "series",
+        "type": "nominal",
+        "sort": None,
+        "scale": {"domain": list(series), "range": list(PALETTE)},
+        "legend": legend,
+    }
+    offset = {"field": "series", "type": "nominal", "sort": list(series)}
+    return _lite(
+        data,
+        height={"step": 10, "for": "offset"},
+        mark={"type": "bar", "cornerRadiusEnd": 2},
+        encoding={"y": y, "yOffset": offset, "x": x, "color": color},
+    )  # fmt: skip
+
+
+def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -> dict[str, Any]:
+    """A grid of cells, darker for more, with the number in each. Data: `x`, `y`, `value` (0..1 of ink), `text`."""
+    x = {
+        "field": "x",
+        "type": "ordinal",
+        "sort": None,
+        "title": x_title,
+        "axis": {"labelAngle": 0, "orient": "top", "ticks": False, "domain": False},
+    }
+    y = {
+        "field": "y",
+        "type": "nominal",
+        "sort": None,
+        "title": y_title,
+        "axis": {"labelLimit": 190, "ticks": False, "domain": False},
+    }
+    ink = {
+        "field": "value",
+        "type": "quantitative",
+        "scale": {"domain": [0, 1], "range": [0.04, 0.7]},
+        "legend": None,
+    }
+    return _lite(
+        data,
+        height={"step": step},
+        encoding={"x": x, "y": y},
+        layer=[
+            {
+                "mark": {"type": "rect", "color": ACCENT, "cornerRadius": 2, "stroke": _INK, "strokeOpacity": 0.12},
+                "encoding": {"fillOpacity": ink},
+            },
+            {"mark": {"type": "text", "fontSize": 11}, "encoding": {"text": {"field": "text"}}},
+        ],
+    )  # fmt: skip
+
+
+def sankey(drawn: Layout, headings: Sequence[str], height: float) -> dict[str, Any]:
+    """A laid-out Sankey as a plain Vega specification; `headings` name the columns."""
+    names = sorted({node.name for node in drawn.nodes}, key=lambda name: (-_total(drawn, name), name))
+    colors = {name: PALETTE[min(index, len(PALETTE) - 1)] for index, name in enumerate(names)}
+    nodes = [
+        {
+            "x": node.x0, "x2": node.x1, "y": node.y0, "y2": max(node.y1, node.y0 + 1), "fill": colors[node.name],
+            "label": f"{shorten(node.name, 20)}  {count(node.value)}", "middle": (node.y0 + node.y1) / 2,
+        }
+        for node in drawn.nodes
+    ]  # fmt: skip
+    links = [{"path": link.ribbon(), "fill": colors[link.source[1]]} for link in drawn.links]
+    lefts = sorted({node.x0 for node in drawn.nodes})
+    heads = [{"x": x, "text": text} for x, text in zip(lefts, headings, strict=True)]
+    return {
+        "$schema": _SCHEMA.format("vega/v6"),
+        "background": None,
+        "width": WIDTH,
+        "height": height,
+        "padding": {"left": 4, "top": 26, "right": 4, "bottom": 8},
+        "data": [
+            {"name": "nodes", "values": nodes},
+            {"name": "links", "values": links},
+            {"name": "heads", "values": heads},
+        ],
+        "marks": [
+            _mark("path", "links", path="path", fill="fill", constants={"fillOpacity": 0.32}),
+            _mark("rect", "nodes", x="x", x2="x2", y="y", y2="y2", fill="fill", constants={}),
+            _mark(
+                "text", "nodes", x="x2", y="middle", text="label", constants=_TEXT | {"baseline": "middle"}
+            ),
+            _mark(
+                "text",
+                "heads",
+                x="x",
+                text="text",
+                constants=_TEXT | {"y": -12, "dx": 0, "fontWeight": "bold"},
+            ),
+        ],
+    }
+
+
+_TEXT = {"font": _FONT, "fontSize": 12, "fill": _INK, "dx": 5}
+
+
+def _mark(kind: str, data: str, *, constants: dict[str, Any], **fields: str) -> dict[str, Any]:
+    enter = {channel: {"field": name} for channel, name in fields.items()}
+    return {
+        "type": kind,
+        "from": {"data": data},
+        "encode": {"enter": enter | {channel: {"value": value} for channel, value in constants.items()}},
+    }
+
+
+def _total(drawn: Layout, name: str) -> float:
+    return sum(node.value for node in drawn.nodes if node.name == name)

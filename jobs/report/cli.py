@@ -1,0 +1,58 @@
+"""`python -m jobs report`: the command line of the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from jobs.contracts.errors import JobsError, UserError
+from jobs.report.html import render_html
+from jobs.report.runs import RunFolder
+from jobs.report.terminal import render_terminal
+
+USER_MISTAKE = 2
+FAILURE = 1
+_PIPED_WIDTH = 120
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs report", description="Report finished runs, as HTML and in the terminal."
+    )
+    parser.add_argument(
+        "--run",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="a folder that `run --out` wrote; repeat for more",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the HTML report here")
+    parser.add_argument("--title", default="Report", help="the title of the HTML report")
+    parser.add_argument("--terminal", action="store_true", help="print the tables; so it does without --out")
+    return parser  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> int:
+    """Report runs. Returns the exit code: 0, 2 for the caller's mistakes, 1 for all other failures."""
+    options = _parser().parse_args(argv)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPED_WIDTH)
+    try:
+        runs = [RunFolder.open(path) for path in options.run]
+        if options.terminal or options.out is None:
+            render_terminal(runs, console)
+        if options.out is not None:
+            render_html(runs, options.title, options.out)
+    except JobsError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return USER_MISTAKE if isinstance(error, UserError) else FAILURE
+    except OSError as error:
+        sys.stderr.write(f"error: {options.out} cannot be written ({error.strerror}); give another --out\n")
+        return FAILURE
+    return 0

@@ -1,0 +1,213 @@
+"""The sections on how people get to a purchase: paths, attribution, funnel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.report import charts
+from jobs.report.model import Cell, Chart, Section, grid
+from jobs.report.runs import Row, RunFolder
+from jobs.report.sankey import layout
+from jobs.report.wording import count, duration, label, money, percent, plural, shorten
+
+TOP_PATHS = 20
+_SEPARATOR = " > "
+_COLUMNS, _NAMES, _HEIGHT = 3, 7, 360
+_EARLIER, _OTHER = "(earlier steps)", "(other)"
+
+
+def paths(run: RunFolder, rows: list[Row]) -> Section:
+    """Where the entities of the top paths come from and how they flow to their end."""
+    journeys = "touches" in (run.manifest.get("inputs") or {})
+    noun, end = ("conversion", "Conversion") if journeys else ("session", "End")
+    if run.param("entity") == "user" and not journeys:
+        noun = "user"
+    total = _total(rows)
+    first = rows[0]
+    finding = f"{percent(first['share'])} of all paths are simply “{_spell(first['path'])}”, the most common of {count(len(rows))}"
+    explanation = (
+        f"Each {noun} is one path of steps, oldest first. The chart reads from left to right and ends at the"
+        f" {end.lower()}; a band's thickness is the number of {noun}s."
+    )
+    table = grid(
+        ("Path", f"{noun.capitalize()}s", "Share", "Conversions", "Value", "Median time"),
+        [
+            (_spell(row["path"]), count(row["entities"]), Cell(percent(row["share"]), bar=row["share"]),
+             count(row["conversions"]), money(row["value_minor"]), duration(row["p50_duration_s"]))
+            for row in rows
+        ],
+        numeric=(1, 3, 4, 5),
+    )  # fmt: skip
+    chart = _flow(rows[:TOP_PATHS], noun, end, total)
+    return Section(
+        "Conversion paths" if journeys else "Paths",
+        finding,
+        explanation,
+        run,
+        (chart,),
+        (("Top paths", table),),
+    )
+
+
+def _total(rows: Sequence[Row]) -> float:
+    """All entities, those of paths below `min_count` included: a row's share tells."""
+    for row in rows:
+        if row["share"]:
+            return float(round(row["entities"] / row["share"]))
+    return float(sum(row["entities"] for row in rows))
+
+
+def _spell(path: str) -> str:
+    return " → ".join(label(step) for step in path.split(_SEPARATOR))
+
+
+def _flow(rows: Sequence[Row], noun: str, end: str, total: float) -> Chart:
+    weights = [
+        ([label(step) for step in row["path"].split(_SEPARATOR)], float(row["entities"])) for row in rows
+    ]
+    shown = _main_names(weights)
+    flows = [(_fold(steps, shown, end), weight) for steps, weight in weights]
+    drawn = layout(flows, width=charts.WIDTH - 150, height=_HEIGHT)
+    heads = [_ordinal(drawn.layers - 2 - at) for at in range(drawn.layers - 1)] + [""]
+    covered = sum(weight for _, weight in weights)
+    flowing: dict[tuple[str, str, int], float] = {}
+    for link in drawn.links:
+        flowing[link.source[1], link.target[1], link.source[0]] = link.value
+    listed = sorted(flowing.items(), key=lambda item: (item[0][2], -item[1], item[0]))
+    last = max((link for link in drawn.links if link.target[1] == end), key=lambda link: link.value)
+    return Chart(
+        f"“{last.source[1]}” is the last step before the {end.lower()} most often: {percent(last.value / covered)} of those drawn",
+        f"Sankey diagram of the {count(len(rows))} most common paths, {percent(covered / total if total else None)} of all"
+        f" {count(total)} {noun}s. The most common last step is {last.source[1]}, with {count(last.value)} {noun}s.",
+        charts.sankey(drawn, heads, _HEIGHT),
+        grid(
+            ("Column", "From", "To", f"{noun.capitalize()}s"),
+            [(heads[at], source, target, count(value)) for (source, target, at), value in listed],
+            numeric=(3,),
+        ),
+    )  # fmt: skip
+
+
+def _main_names(weights: Sequence[tuple[Sequence[str], float]]) -> frozenset[str]:
+    totals: dict[str, float] = {}
+    for steps, weight in weights:
+        for step in steps:
+            totals[step] = totals.get(step, 0.0) + weight
+    return frozenset(sorted(totals, key=lambda name: (-totals[name], name))[:_NAMES])
+
+
+def _fold(steps: Sequence[str], shown: frozenset[str], end: str) -> list[str]:
+    """Keep the last steps, make one of what came before them, and name rare steps alike."""
+    named = [step if step in shown else _OTHER for step in steps]
+    earlier = [_EARLIER] if len(named) > _COLUMNS else []
+    return [*earlier, *named[-_COLUMNS:], end]
+
+
+def _ordinal(before: int) -> str:
+    if before >= _COLUMNS:
+        return "Earlier"
+    return ("Last step", "Second to last", "Third to last")[before]
+
+
+def attribution(run: RunFolder, rows: list[Row]) -> Section:
+    """Which channel earns the credit, under every model side by side."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    shares = {(row["channel"], row["model"]): row["share"] or 0.0 for row in rows}
+    channels = sorted(
+        {row["channel"] for row in rows},
+        key=lambda name: (-max(shares.get((name, model), 0.0) for model in models), name),
+    )
+    leaders = {
+        model: max(channels, key=lambda name, model=model: shares.get((name, model), 0.0)) for model in models
+    }  # type: ignore[misc]
+    finding = _leaders(leaders)
+    by_channel = {name: [shares.get((name, model), 0.0) for model in models] for name in channels}
+    swinging = max(channels, key=lambda name: max(by_channel[name]) - min(by_channel[name]))
+    low, high = min(by_channel[swinging]), max(by_channel[swinging])
+    names = [label(model) for model in models]
+    bars = [
+        {"label": label(name), "series": label(model), "value": shares.get((name, model), 0.0)}
+        for name in channels[:10] for model in models
+    ]  # fmt: skip
+    matrix = grid(
+        ("Channel", *names),
+        [(label(name), *(percent(share) for share in by_channel[name])) for name in channels],
+        numeric=range(1, len(models) + 1),
+    )
+    chart = Chart(
+        f"The choice of model matters most for {label(swinging)}: {percent(low)} to {percent(high)} of the conversions",
+        f"Bars of each channel's share of the conversions under {count(len(models))} models. {finding}.",
+        charts.grouped_bars(bars, names, "share of conversions"),
+        matrix,
+    )
+    table = grid(
+        ("Model", "Channel", "Conversions", "Share", "Value", "Touches"),
+        [
+            (label(row["model"]), label(row["channel"]), count(round(row["conversions"], 1)), Cell(percent(row["share"]), bar=row["share"]),
+             money(row["value_minor"]), count(row["touches"]))
+            for row in rows
+        ],
+        numeric=(2, 4, 5),
+    )  # fmt: skip
+    explanation = (
+        "A purchase is often preceded by several visits from different channels. Each model shares the credit"
+        " in its own way: first and last give all to one visit, linear gives every visit the same."
+    )
+    return Section(
+        "Attribution", finding, explanation, run, (chart,), (("Credit by model and channel", table),)
+    )
+
+
+def _leaders(leaders: dict[str, str]) -> str:
+    names = sorted(set(leaders.values()))
+    if len(names) == 1:
+        return f"{label(names[0]).capitalize()} earns the most conversions under every model"
+    parts = [
+        f"{label(name)} under {', '.join(label(m) for m, winner in leaders.items() if winner == name)}"
+        for name in names
+    ]
+    return f"The leading channel depends on the model: {'; '.join(parts)}"
+
+
+def funnel(run: RunFolder, rows: list[Row]) -> Section:
+    """How many reach each step, and where most are lost; the first breakdown is drawn, all are listed."""
+    shown = [row for row in rows if row["breakdown"] == rows[0]["breakdown"]]
+    last = shown[-1]
+    finding = (
+        f"{percent(last['conversion_from_start'])} of those who start reach “{label(last['step_name'])}”"
+    )
+    bars = [
+        {
+            "label": f"{row['step']}. {shorten(label(row['step_name']), 26)}", "value": row["entities"],
+            "text": f"{count(row['entities'])}  ({percent(row['conversion_from_start'])})",
+        }
+        for row in shown
+    ]  # fmt: skip
+    table = grid(
+        ("Group", "Step", "Reached", "Of the start", "Of the step before", "Median time from start"),
+        [
+            (row["breakdown"], f"{row['step']}. {label(row['step_name'])}", count(row["entities"]),
+             Cell(percent(row["conversion_from_start"]), bar=row["conversion_from_start"]),
+             percent(row["conversion_from_previous"]), duration(row["ttc_p50_s"]))
+            for row in rows
+        ],
+        numeric=(2, 4, 5),
+    )  # fmt: skip
+    worst = max(
+        zip(shown, shown[1:], strict=False),
+        key=lambda pair: pair[0]["entities"] - pair[1]["entities"],
+        default=None,
+    )
+    title = finding
+    if worst is not None:
+        lost = worst[0]["entities"] - worst[1]["entities"]
+        title = f"Most are lost between “{label(worst[0]['step_name'])}” and “{label(worst[1]['step_name'])}”: {plural(lost, 'user')}"
+    chart = Chart(
+        title,
+        f"Bars of how many reach each of {len(shown)} steps. {finding}.",
+        charts.bars(bars, "users"),
+        table,
+    )
+    return Section(
+        "Funnel", finding, "Steps in order; a bar is how many users got at least that far.", run, (chart,)
+    )

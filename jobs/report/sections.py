@@ -1,0 +1,89 @@
+"""From run folders to sections: which output is told by which builder, and what is said when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.contracts.errors import InputError
+from jobs.report import customers, journeys
+from jobs.report.model import Section
+from jobs.report.ranking import ranking
+from jobs.report.runs import Row, RunFolder
+
+Builder = Callable[[RunFolder, list[Row]], Section]
+#: Output to its builder, in the order of the report.
+BUILDERS: dict[str, Builder] = {
+    "paths": journeys.paths,
+    "attribution": journeys.attribution,
+    "funnel": journeys.funnel,
+    "ranking": ranking,
+    "customer_summary": customers.summary,
+    "rfm": customers.rfm,
+    "retention": customers.retention,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The sections in their order, and a note for every run without one."""
+
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+
+
+def build(runs: Sequence[RunFolder]) -> Report:
+    """Tell every output that has a builder.
+
+    Raises:
+        InputError: an output's file is unreadable, or lacks a column of its contract.
+    """
+    sections: list[tuple[int, Section]] = []
+    notes = []
+    for run in runs:
+        known = [name for name in BUILDERS if (run.path / f"{name}.parquet").is_file()]
+        if not known:
+            notes.append(
+                f"{run.analysis}: left out, the folder {run.path.name} holds no output that this report draws."
+            )
+        for name in known:
+            rows = run.rows(name) or []
+            if rows:
+                sections.append((list(BUILDERS).index(name), _built(run, name, rows)))
+            else:
+                notes.append(f"{run.analysis}: left out, {name}.parquet has no rows.")
+    return Report(tuple(section for _, section in sorted(sections, key=lambda pair: pair[0])), tuple(notes))
+
+
+def _built(run: RunFolder, name: str, rows: list[Row]) -> Section:
+    try:
+        return BUILDERS[name](run, rows)
+    except KeyError as error:
+        raise InputError(
+            f"{run.path / name}.parquet lacks the column {error}; run the analysis again"
+        ) from error
+
+
+def provenance(run: RunFolder) -> list[tuple[str, str]]:
+    """Where a section comes from, as label and value."""
+    manifest = run.manifest
+    params = manifest.get("params") or {}
+    given = ", ".join(f"{key}={value}" for key, value in params.items() if value is not None) or "defaults"
+    pairs = (
+        ("analysis", f"{run.analysis} version {manifest.get('version', '?')}"),
+        ("parameters", given),
+        ("engine", f"{manifest.get('engine', '?')} {manifest.get('engine_version', '')}".strip()),
+        ("rows read", _counts(manifest.get("rows_in"))),
+        ("rows excluded", _counts(manifest.get("rows_excluded"))),
+        ("run at", f"{manifest.get('started_at', '?')}, {manifest.get('seconds', '?')} s"),
+        ("result hash", str(manifest.get("result_hash", "?"))),
+    )
+    return [(name, value) for name, value in pairs if value]
+
+
+def _counts(counts: object) -> str:
+    """`events 6,919`; a table's reasons are added up."""
+    if not isinstance(counts, dict):
+        return ""
+    totals = {table: sum(n.values()) if isinstance(n, dict) else n for table, n in counts.items()}
+    return ", ".join(f"{table} {total:,}" for table, total in totals.items())
