@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -91,6 +92,7 @@ class JobRunner:
         self._watchers: dict[int, list[asyncio.Event]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
+        self._look_for_lost = 0.0
 
     async def start(self) -> None:
         """Begin to take jobs."""
@@ -104,7 +106,9 @@ class JobRunner:
             Conflict: the domain key was used.
         """
         if await asyncio.to_thread(self._store.queued_count, request.account_id) >= MAX_QUEUED:
-            raise Unavailable(f"{MAX_QUEUED} jobs wait already; the plan's limit.", hint="Retry-After: 10")
+            raise Unavailable(
+                f"{MAX_QUEUED} jobs wait already; the plan's limit.", hint="Retry after 10 seconds."
+            )
         job = await asyncio.to_thread(self._store.issue, request)
         self._wake.set()
         return job
@@ -150,7 +154,7 @@ class JobRunner:
             job = None
             try:
                 job = await asyncio.to_thread(self._claim)
-            except Exception:  # the queue must outlive a database that is away for a while
+            except Exception:  # noqa: BLE001  (the queue must outlive a database that is away for a while)
                 _log.exception("job_claim_failed")
             if job is None:
                 self._free.release()
@@ -164,7 +168,9 @@ class JobRunner:
             task.add_done_callback(self._tasks.discard)
 
     def _claim(self) -> Job | None:
-        self._store.requeue_lost(but_not=list(self._kills))
+        if time.monotonic() >= self._look_for_lost:
+            self._look_for_lost = time.monotonic() + _HEARTBEAT_S
+            self._store.requeue_lost(but_not=list(self._kills))
         return self._store.claim(self._name) if self._store.waiting() else None
 
     async def _run(self, job: Job) -> None:
@@ -174,7 +180,10 @@ class JobRunner:
             outcome = await self._outcome(job, kill)
             if not await asyncio.to_thread(self._store.finish, job, outcome):
                 _log.warning("job_lease_lost", job_id=job.id, epoch=job.epoch)
-        except Exception:  # the job comes back when its lease has run out
+        except asyncio.CancelledError:  # we are stopping: another process, or the next start, runs it again
+            self._store.release(job)
+            raise
+        except Exception:  # noqa: BLE001  (the job comes back when its lease has run out)
             _log.exception("job_finish_failed", job_id=job.id)
         finally:
             heartbeat.cancel()
@@ -196,7 +205,7 @@ class JobRunner:
         except SluiceError as error:
             _log.exception("job_failed", job_id=job.id)
             return JobOutcome(JobState.ERROR, stderr=f"{error}\n")
-        except Exception:
+        except Exception:  # noqa: BLE001  (a job's crash is the job's error, not the runner's)
             _log.exception("job_crashed", job_id=job.id)
             text = "The job failed for a reason of ours; it is in the service's log.\n"
             return JobOutcome(JobState.ERROR, stderr=text)

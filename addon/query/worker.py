@@ -110,7 +110,7 @@ class Worker:
                 await worker._receive()
         except TimeoutError as error:
             worker.close()
-            raise Unavailable("A SQL worker did not start in time.", hint="Retry-After: 5") from error
+            raise Unavailable("A SQL worker did not start in time.", hint="Retry after 5 seconds.") from error
         except BaseException:
             worker.close()
             raise

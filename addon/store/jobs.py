@@ -163,6 +163,12 @@ class JobStore:
         with self._database.write() as connection:
             return connection.execute(sa.update(JOBS).where(self._held(job)).values(values)).rowcount == 1
 
+    def release(self, job: Job) -> None:
+        """Put a job back into the queue, unfinished."""
+        again = {"state": JobState.QUEUED.value, "worker": None, "lease_until": None}
+        with self._database.write() as connection:
+            connection.execute(sa.update(JOBS).where(self._held(job)).values(again))
+
     def requeue_lost(self, *, but_not: Sequence[int] = ()) -> int:
         """Queue the jobs whose lease ran out again, those that ran out too often as errors; return how many.
 

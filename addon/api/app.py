@@ -1,0 +1,101 @@
+"""The outer dispatcher: hot ingest routes go straight to raw ASGI, everything else to FastAPI behind the guard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from addon.api import console, drain, health, imports, partner, sluice
+from addon.api.drain import DrainRoute
+from addon.api.errors import error_headers, status_of, td_error
+from addon.api.guard import Guard
+from addon.api.imports import ImportRoutes
+from addon.api.raw import ClientGone, Scope, answer_json
+from addon.api.services import Services
+from addon.api.td import accounts, databases, jobs, tables
+from platform_core.base.errors import SluiceError
+from platform_core.base.logs import get_logger
+
+_log = get_logger(__name__)
+
+
+def build_api(services: Services) -> FastAPI:
+    """Return the framework's half of the application."""
+    app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.services = services
+    modules = (accounts, databases, tables, jobs, partner, console, sluice, health)
+    for module in modules:
+        app.include_router(module.router)
+    app.add_exception_handler(SluiceError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    return app
+
+
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SluiceError)  # noqa: S101  (registered for it)
+    status = status_of(error)
+    if status == 500:  # noqa: PLR2004
+        _log.error("request_failed", path=request.url.path, exc_info=error)
+        return JSONResponse(td_error(500, "Something went wrong inside the service."), 500)
+    return JSONResponse(td_error(status, str(error)), status, error_headers(error))
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  (registered for it)
+    text = f"{error.detail}: {request.method} {request.url.path[:200]}"
+    return JSONResponse(td_error(error.status_code, text), error.status_code, error.headers)
+
+
+async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for it)
+    first = error.errors()[0] if error.errors() else {"loc": (), "msg": "invalid"}
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse(td_error(422, f"The request is not valid: {where}: {first['msg']}"), 422)
+
+
+class Application:
+    """The whole ASGI application of the add-on."""
+
+    def __init__(self, services: Services, *, ingest: bool = True, api: bool = True) -> None:
+        """Serve the routes of the chosen roles."""
+        self._imports = ImportRoutes(services) if ingest else None
+        self._drain = DrainRoute(services) if ingest else None
+        self._rest = Guard(build_api(services)) if api else None
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        try:
+            await self._route(scope)(scope, receive, send)
+        except ClientGone:
+            return
+
+    def _route(self, scope: Scope) -> Any:
+        path, method = scope["path"], scope["method"]
+        if method == "POST" and self._drain is not None and path.startswith(drain.PREFIX):
+            return self._drain
+        if method == "PUT" and self._imports is not None and path.startswith(imports.PREFIX):
+            return self._imports
+        return self._rest or _not_here
+
+
+async def _not_here(_scope: Scope, _receive: Any, send: Any) -> None:
+    await answer_json(send, 404, td_error(404, "This process does not serve this path."))
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    """Start-up and shutdown are the composition root's; say yes to both."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,147 @@
+"""The log drain: ``POST /logplex/{resource}`` takes logplex-1 bodies, on raw ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from typing import Any
+
+from isal import isal_zlib
+
+from addon.api.raw import MAX_BODY, Scope, answer, answer_error, headers_of, read_body
+from addon.api.services import Services
+from addon.models.accounts import DrainIdentity
+from addon.models.ingest import Batch, BodyKind
+from addon.models.resources import Resource
+from platform_core.base.errors import InvalidInput, NotFound, SluiceError, TooLarge, Unauthenticated
+from platform_core.base.ids import same_secret
+
+PREFIX = "/logplex/"
+_MEDIA = frozenset({b"application/logplex-1", b"application/x-logplex-1"})
+_GZIP = 31
+_MAX_INFLATED = 64 << 20
+
+
+class DrainRoute:
+    """Accepts frames from log routers; the sender is known by its credentials, never by its text."""
+
+    def __init__(self, services: Services) -> None:
+        """Hand batches to the ingestor of ``services``."""
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve one body; the 204 goes out when it is on disk."""
+        try:
+            headers = headers_of(scope)
+            identity = await asyncio.to_thread(self._sender, scope["path"].removeprefix(PREFIX), headers)
+            if identity is None:
+                await answer(send, 410, b'{"message":"This resource was deprovisioned."}')
+                return
+            self._services.quotas.check_rows(identity.account)
+            await self._store(identity, headers, receive)
+        except Unauthenticated as error:
+            realm = {"www-authenticate": 'Basic realm="Logplex"'}
+            await answer(send, 401, str(error).encode(), b"text/plain", realm)
+        except SluiceError as error:
+            await answer_error(send, error)
+        else:
+            await answer(send, 204)
+
+    async def _store(self, identity: DrainIdentity, headers: dict[bytes, bytes], receive: Any) -> None:
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind not in _MEDIA:
+            raise InvalidInput("The body is not logplex-1.", hint="Send Content-Type: application/logplex-1.")
+        body = await read_body(receive, headers, MAX_BODY)
+        if headers.get(b"content-encoding", b"").strip().lower() == b"gzip":
+            body = await asyncio.to_thread(_inflated, body)
+        _check_count(headers.get(b"logplex-msg-count"), body)
+        if not body:
+            return
+        frame_id = headers.get(b"logplex-frame-id", b"").decode("latin-1")[:128]
+        upload_id = f"{identity.drain_token}/{frame_id}" if frame_id else None
+        meta = {"app": identity.app, "drain": identity.drain_token}
+        now = self._services.clock.now()
+        batch = Batch(BodyKind.LOGPLEX, identity.account.id, "", "", body, now, upload_id, meta)
+        await self._services.ingestor.append(batch)
+
+    def _sender(self, uuid: str, headers: dict[bytes, bytes]) -> DrainIdentity | None:
+        """Return who sends; None when the resource was deprovisioned.
+
+        Raises:
+            NotFound: there never was such a resource.
+            Unauthenticated: wrong credentials.
+        """
+        resource = self._services.resources.get(uuid)
+        if resource is None:
+            raise NotFound("There is no such log drain.")
+        if resource.deprovisioned:
+            return None
+        if not (self._has_password(resource, headers) or _has_token(resource, headers)):
+            raise Unauthenticated("The drain's credentials are missing or wrong.")
+        token = headers.get(b"logplex-drain-token", b"").decode("latin-1")[:64]
+        return DrainIdentity(
+            resource.account, resource.account.name, resource.log_drain_token or token or resource.uuid
+        )
+
+    def _has_password(self, resource: Resource, headers: dict[bytes, bytes]) -> bool:
+        user, secret = basic_credentials(headers.get(b"authorization", b""))
+        return bool(secret) and self._services.resources.drain_secret_matches(resource.uuid, user, secret)
+
+
+def _has_token(resource: Resource, headers: dict[bytes, bytes]) -> bool:
+    given = headers.get(b"logplex-drain-token", b"").decode("latin-1")
+    return bool(resource.log_drain_token) and same_secret(given, resource.log_drain_token or "")
+
+
+def basic_credentials(header: bytes) -> tuple[str, str]:
+    """Return user and password of a Basic authorization header; empty texts when it is none."""
+    scheme, _, encoded = header.strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return "", ""
+    return user, password
+
+
+def _inflated(body: bytes) -> bytes:
+    inflate = isal_zlib.decompressobj(_GZIP)
+    try:
+        data = inflate.decompress(body, _MAX_INFLATED + 1)
+    except isal_zlib.IsalError as error:
+        raise InvalidInput("The gzip body is damaged.") from error
+    if len(data) > _MAX_INFLATED:
+        raise TooLarge("The body is over 64 MiB after decompression.", hint="Send smaller batches.")
+    if not inflate.eof:
+        raise InvalidInput("The gzip body is cut off.")
+    return data
+
+
+def _check_count(announced: bytes | None, body: bytes) -> None:
+    """Compare Logplex-Msg-Count with the frames that are there."""
+    if announced is None:
+        return
+    found = count_frames(body)
+    if not announced.isdigit() or int(announced) != found:
+        raise InvalidInput(
+            f"Logplex-Msg-Count says {announced[:20].decode('latin-1')}, the body has {found} frames."
+        )
+
+
+def count_frames(body: bytes) -> int:
+    """Count octet-counted frames.
+
+    Raises:
+        InvalidInput: a frame's length is wrong; the message says where.
+    """
+    position = count = 0
+    while position < len(body):
+        space = body.find(b" ", position, position + 8)
+        digits = body[position:space] if space > 0 else b""
+        if not digits.isdigit() or space + 1 + int(digits) > len(body):
+            raise InvalidInput(f"The frame at byte {position} is malformed.")
+        position = space + 1 + int(digits)
+        count += 1
+    return count

@@ -1,0 +1,55 @@
+"""/healthz, /readyz and a small /metrics."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from addon.api.auth import Rooms, public
+from platform_core.base.errors import SluiceError
+
+router = APIRouter(dependencies=[Depends(public)])
+_DISK_FLOOR = 256 << 20
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, Any]:
+    """Say that the process lives; looks at nothing."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(rooms: Rooms) -> Response:
+    """Say whether requests can be served, check by check."""
+    checks = {"database": _database(rooms), "disk": _disk(rooms)}
+    good = all(text == "ok" for text in checks.values())
+    return JSONResponse({"ready": good, "checks": checks}, 200 if good else 503)
+
+
+def _database(rooms: Rooms) -> str:
+    try:
+        rooms.accounts.active()
+    except (SluiceError, OSError) as error:
+        return type(error).__name__
+    return "ok"
+
+
+def _disk(rooms: Rooms) -> str:
+    free = shutil.disk_usage(rooms.results).free
+    return "ok" if free > _DISK_FLOOR else f"only {free >> 20} MiB free"
+
+
+@router.get("/metrics")
+def metrics(rooms: Rooms) -> Response:
+    """Return counters in Prometheus' text form."""
+    stats = getattr(rooms.ingestor, "stats", None)
+    names = ("batches", "duplicates", "bytes", "rows", "dead_letters", "flushes", "flush_failures")
+    lines = []
+    for name in names:
+        if hasattr(stats, name):
+            metric = f"sluice_ingest_{name}_total"
+            lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

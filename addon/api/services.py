@@ -1,0 +1,40 @@
+"""What the routes work with: one frozen object, made by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from addon.models.ingest import Ingestor, Warehouse
+from addon.provisioning.provider import Provider
+from addon.provisioning.quotas import Quotas
+from addon.provisioning.sso import SignOn
+from addon.query.runner import JobRunner
+from addon.query.service import QueryService
+from addon.store.accounts import AccountStore
+from addon.store.catalog import SqlCatalog
+from addon.store.jobs import JobStore
+from addon.store.resources import ResourceStore
+from platform_core.base.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The rooms below, as the routes see them."""
+
+    accounts: AccountStore
+    resources: ResourceStore
+    catalog: SqlCatalog
+    jobs: JobStore
+    runner: JobRunner
+    query: QueryService
+    ingestor: Ingestor
+    warehouse: Warehouse
+    quotas: Quotas
+    provider: Provider
+    sign_on: SignOn
+    results: Path
+    scratch: Path
+    clock: Clock
+    public_url: str
+    """Where customers' clients reach the HTTP listener, without a trailing slash."""

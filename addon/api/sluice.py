@@ -1,0 +1,111 @@
+"""Our own routes: a query in one call, and analyses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from addon.api.auth import Reader, Rooms
+from addon.api.services import Services
+from addon.api.td.params import Parameters
+from addon.models.accounts import Identity
+from addon.models.jobs import Job, JobRequest, JobState
+from addon.query.analysis import ANALYSIS, NAME, check_request
+from addon.query.results import json_row, rows
+from platform_core.base.errors import InvalidInput, NotFound
+
+router = APIRouter(prefix="/sluice/v1")
+_ARROW = "application/vnd.apache.arrow.stream"
+_PARQUET = "application/vnd.apache.parquet"
+_MAX_NUMBER = 18
+
+
+@router.post("/query")
+async def query(request: Request, identity: Reader, rooms: Rooms, params: Parameters) -> Response:
+    """Run {sql, database, dialect} and return its rows: JSON, or an Arrow IPC stream when Accept asks for it."""
+    sql, database = params.text("sql"), params.text("database", "logs")
+    if not sql.strip():
+        raise InvalidInput("The query is empty.", hint='Send {"sql": "SELECT …", "database": "…"}.')
+    dialect = params.text("dialect", "trino")
+    if _ARROW in request.headers.get("accept", ""):
+        arrow = await rooms.query.run(identity, sql, database, dialect, form="arrow")
+        return Response(arrow.body, media_type=_ARROW, headers={"sluice-rows": str(arrow.rows)})
+    result = await rooms.query.run(identity, sql, database, dialect)
+    columns = orjson.dumps([{"name": name, "type": kind} for name, kind in result.columns])
+    body = await asyncio.to_thread(lambda: b",".join(json_row(row) for row in rows(result.body)))
+    return Response(b'{"columns":%b,"rows":[%b]}' % (columns, body), media_type="application/json")
+
+
+@router.post("/analyses/{name}")
+async def start_analysis(name: str, request: Request, identity: Reader, rooms: Rooms) -> dict[str, Any]:
+    """Queue an analysis of {database, inputs: {table: SQL}, params, engine}."""
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("The body is not JSON.") from error
+    if not isinstance(body, dict) or not isinstance(body.get("database", "logs"), str):
+        raise InvalidInput("The body must be a JSON object with a database name.")
+    params = check_request(name, body)
+    job = await rooms.runner.issue(
+        JobRequest(
+            account_id=identity.account.id,
+            type=ANALYSIS,
+            database=body.get("database", "logs"),
+            query=f"{ANALYSIS} {name}",
+            max_running=identity.account.plan.concurrent_queries,
+            params=params,
+        )
+    )
+    return {"job_id": str(job.id)}
+
+
+@router.get("/analyses/{job_id}")
+async def show_analysis(job_id: str, identity: Reader, rooms: Rooms, params: Parameters) -> dict[str, Any]:
+    """Show an analysis, waiting up to ``wait`` seconds (at most 60) for its end."""
+    job = _find(job_id, identity, rooms)
+    wait_s = min(params.integer("wait", 0), 60)
+    if wait_s > 0 and not job.state.final:
+        job = await rooms.runner.wait_final(identity.account.id, job.id, wait_s)
+    good = job.state is JobState.SUCCESS
+    return {
+        "job_id": job_id,
+        "status": job.state.value,
+        "analysis": job.request.params["name"],
+        "engine": job.request.params["engine"],
+        "error": job.stderr or None,
+        "manifest": json.loads(job.cmdout) if good else None,
+        "outputs": _outputs(job, rooms) if good else [],
+    }
+
+
+@router.get("/analyses/{job_id}/outputs/{table}")
+def analysis_output(job_id: str, table: str, request: Request, identity: Reader, rooms: Rooms) -> Response:
+    """Return one output: Parquet, or JSON rows when Accept asks for JSON."""
+    job = _find(job_id, identity, rooms)
+    if not NAME.match(table) or job.state is not JobState.SUCCESS or table not in _outputs(job, rooms):
+        raise NotFound(f"The analysis {job_id} has no output {table[:80]!r}.")
+    path = rooms.scratch / (job.result_path or "") / f"{table}.parquet"
+    if "application/json" not in request.headers.get("accept", ""):
+        return FileResponse(path, media_type=_PARQUET, filename=f"{table}.parquet")
+    found = pq.read_table(path).to_pylist()
+    return Response(orjson.dumps({"rows": found}, default=str), media_type="application/json")
+
+
+def _outputs(job: Job, rooms: Services) -> list[str]:
+    folder = rooms.scratch / (job.result_path or "")
+    return sorted(file.stem for file in folder.glob("*.parquet"))
+
+
+def _find(job_id: str, identity: Identity, rooms: Services) -> Job:
+    if not job_id.isdigit() or len(job_id) > _MAX_NUMBER:
+        raise NotFound(f"There is no analysis {job_id[:40]!r}.")
+    job = rooms.jobs.get(identity.account.id, int(job_id))
+    if job.request.type != ANALYSIS:
+        raise NotFound(f"Job {job_id} is not an analysis.")
+    return job

@@ -1,0 +1,1 @@
+"""Treasure Data's REST v3."""

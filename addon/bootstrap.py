@@ -1,0 +1,227 @@
+"""The composition root: makes every room of the add-on and wires the ports."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from addon.api.app import Application
+from addon.api.services import Services
+from addon.ingest.service import IngestService
+from addon.provisioning.credentials import Credentials, ensure_credentials, load_credentials
+from addon.provisioning.manifest import SERVICE, manifest
+from addon.provisioning.provider import Provider, Rooms
+from addon.provisioning.quotas import Quotas
+from addon.provisioning.sso import SignOn
+from addon.query.analysis import ANALYSIS, AnalysisExecution
+from addon.query.runner import JobRunner, SqlExecution
+from addon.query.service import QueryService
+from addon.query.workers import WorkerPool
+from addon.store.accounts import AccountStore
+from addon.store.audit import AuditLog, SsoTokenStore
+from addon.store.catalog import SqlCatalog
+from addon.store.database import Database
+from addon.store.jobs import JobStore
+from addon.store.resources import ResourceStore
+from addon.store.uploads import SqlUploadLedger
+from addon.warehouse.store import DeltaWarehouse
+from platform_core.base.clock import SystemClock
+from platform_core.base.errors import InvalidInput
+from platform_core.base.sandbox.client import SpawnerSandbox
+from platform_core.base.settings import load_settings
+
+PREFIX = "SLUICE_ADDON"
+ROLES = frozenset({"ingest", "api", "worker"})
+_LOCAL_ACCOUNT, _LOCAL_PLAN = "local", "premium"
+_HTTP_OFFSET, _TLS_OFFSET = 4, 5
+_JOB_GRACE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``SLUICE_ADDON_*`` variables; the command line wins over them."""
+
+    home: Path
+    port_base: int = 7080
+    role: str = "ingest,api,worker"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    database_url: str | None = None
+    """PostgreSQL for a fleet; SQLite in the home folder by default."""
+    query_threads: int = 2
+    job_slots: int = 4
+    sandbox_driver: str | None = None
+    docs_url: str = "https://localhost/docs"
+
+    @property
+    def folder(self) -> Path:
+        """The add-on's own folder."""
+        return self.home / "addon"
+
+    @property
+    def http_port(self) -> int:
+        """Where everything is served without TLS."""
+        return self.port_base + _HTTP_OFFSET
+
+    @property
+    def tls_port(self) -> int:
+        """Where everything is served with TLS."""
+        return self.port_base + _TLS_OFFSET
+
+    def roles(self) -> frozenset[str]:
+        """Return the roles of this process.
+
+        Raises:
+            InvalidInput: one is unknown, or the combination cannot work.
+        """
+        chosen = frozenset(part.strip() for part in self.role.split(",") if part.strip())
+        if not chosen or chosen - ROLES:
+            raise InvalidInput(
+                f"The roles {self.role!r} are not valid.", hint="Choose from ingest, api and worker."
+            )
+        if "ingest" not in chosen:
+            raise InvalidInput(
+                "The roles api and worker need ingest in the same process:"
+                " queries see what is still in its write-ahead log.",
+                hint="Use --role ingest,api,worker.",
+            )
+        return chosen
+
+
+def settings_from(environ_overrides: dict[str, Any]) -> Settings:
+    """Read the settings; ``environ_overrides`` are the command line's."""
+    return load_settings(Settings, PREFIX, **environ_overrides)
+
+
+def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
+    """Make the add-on's folder, credentials, database and local account where missing; return what others need."""
+    folder = settings.folder
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    credentials = ensure_credentials(folder / "credentials.json")
+    host = public_tls or f"localhost:{settings.tls_port}"
+    (folder / "public.json").write_text(json.dumps({"tls": host}))
+    database = _open_database(settings)
+    try:
+        _, key = _local_account(AccountStore(database, SystemClock()), credentials)
+    finally:
+        database.close()
+    base = f"https://{host}"
+    return {
+        "manifest": manifest(credentials, f"{base}/heroku/resources", f"{base}/sso/login", settings.docs_url),
+        "provider_user": SERVICE,
+        "provider_password": credentials.provider_password,
+        "sso_salt": credentials.sso_salt,
+        "td_api_key": key,
+    }
+
+
+def _open_database(settings: Settings) -> Database:
+    database = Database(settings.database_url or f"sqlite:///{settings.folder / 'addon.db'}")
+    database.migrate()
+    return database
+
+
+def _local_account(accounts: AccountStore, credentials: Credentials) -> tuple[int, str]:
+    account, key = accounts.ensure_local(_LOCAL_ACCOUNT, _LOCAL_PLAN, credentials.local_key_secret)
+    return account.id, key
+
+
+class Addon:
+    """The running add-on: ``start``, then serve ``application``, then ``close``."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make every room.
+
+        Raises:
+            InvalidInput: `initialise` was not called, or the roles are not valid.
+        """
+        self._roles = settings.roles()
+        folder = settings.folder
+        credentials = load_credentials(folder / "credentials.json")
+        self._database = _open_database(settings)
+        clock = SystemClock()
+        for name in ("results", "scratch"):
+            (folder / name).mkdir(exist_ok=True, mode=0o700)
+        results, scratch = folder / "results", folder / "scratch"
+        accounts, resources = AccountStore(self._database, clock), ResourceStore(self._database, clock)
+        catalog, jobs = SqlCatalog(self._database, clock), JobStore(self._database, clock)
+        audit = AuditLog(self._database, clock)
+        self._warehouse = DeltaWarehouse(folder / "warehouse")
+        self._ingest = IngestService(
+            folder / "wal", self._warehouse, catalog, SqlUploadLedger(self._database), clock=clock
+        )
+        self._sandbox = SpawnerSandbox(settings.sandbox_driver)
+        self._pool = WorkerPool(
+            self._sandbox, self._warehouse.root, folder / "spill", clock, threads=settings.query_threads
+        )
+        query = QueryService(catalog, self._warehouse, self._ingest, self._pool, clock)
+        executions = {
+            "": SqlExecution(query, results),
+            ANALYSIS: AnalysisExecution(query, self._sandbox, scratch),
+        }
+        self._runner = JobRunner(jobs, accounts, executions, slots=settings.job_slots)
+        public_url = f"http://127.0.0.1:{settings.http_port}"
+        rooms = Rooms(
+            resources,
+            accounts,
+            catalog,
+            jobs,
+            audit,
+            self._warehouse,
+            self._ingest,
+            self._pool,
+            (results, scratch),
+        )
+        services = Services(
+            accounts=accounts,
+            resources=resources,
+            catalog=catalog,
+            jobs=jobs,
+            runner=self._runner,
+            query=query,
+            ingestor=self._ingest,
+            warehouse=self._warehouse,
+            quotas=Quotas(catalog, clock),
+            provider=Provider(rooms, credentials, public_url, _public_tls(settings)),
+            sign_on=SignOn(resources, SsoTokenStore(self._database, clock), audit, credentials, clock),
+            results=results,
+            scratch=scratch,
+            clock=clock,
+            public_url=public_url,
+        )
+        self._accounts = accounts
+        self._credentials = credentials
+        self.application = Application(services, api="api" in self._roles)
+
+    async def start(self) -> None:
+        """Recover what an earlier run left, and start the background work.
+
+        Raises:
+            Unavailable: another process uses the folder, or the sandbox does not start.
+        """
+        await self._ingest.start()
+        await self._sandbox.start()
+        await self._pool.start()
+        if "worker" in self._roles:
+            await self._runner.start()
+            account_id, _ = _local_account(self._accounts, self._credentials)
+            self._pool.prewarm(self._accounts.get(account_id))
+
+    async def close(self) -> None:
+        """Give running jobs a moment, make everything acked queryable, and stop."""
+        await self._runner.close(_JOB_GRACE_S)
+        await self._ingest.close()
+        await self._pool.close()
+        await self._sandbox.close()
+        self._warehouse.close()
+        self._database.close()
+
+
+def _public_tls(settings: Settings) -> str:
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((settings.folder / "public.json").read_text())["tls"])
+    return f"localhost:{settings.tls_port}"

@@ -1,0 +1,211 @@
+"""The Partner API's provider: makes, changes and removes resources. Every call may come twice, or eight at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from addon.models.accounts import PLANS, Account
+from addon.models.ingest import Ingestor, Warehouse
+from addon.models.resources import Provision, Resource
+from addon.provisioning.credentials import Credentials
+from addon.provisioning.manifest import SERVICE, config_vars, limits_text
+from addon.query.workers import WorkerPool
+from addon.store.accounts import AccountStore
+from addon.store.audit import AuditLog
+from addon.store.catalog import SqlCatalog
+from addon.store.jobs import JobStore
+from addon.store.resources import ResourceStore
+from platform_core.base.errors import InvalidInput, NotFound, Unauthenticated, UserError
+from platform_core.base.ids import is_uuid, same_secret
+
+_DRAIN_USER = "logplex"
+_KEY, _DRAIN = "api-key", "drain"
+_NAME = re.compile(r"[^a-z0-9-]+")
+_MAX_TEXT = 2_000
+
+
+class Gone(UserError):
+    """The resource was deprovisioned; it does not come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What a resource's life touches."""
+
+    resources: ResourceStore
+    accounts: AccountStore
+    catalog: SqlCatalog
+    jobs: JobStore
+    audit: AuditLog
+    warehouse: Warehouse
+    ingestor: Ingestor
+    pool: WorkerPool
+    folders: tuple[Path, ...]
+    """Folders with one sub-folder per account id, to be emptied of a deprovisioned one."""
+
+
+class Provider:
+    """Resources by uuid, as the Partner API v3 wants them."""
+
+    def __init__(self, rooms: Rooms, credentials: Credentials, public_url: str, drain_host: str) -> None:
+        """Take our HTTP URL as customers reach it, and ``host:port`` of the TLS listener for drains."""
+        self._rooms = rooms
+        self._credentials = credentials
+        self._public_url = public_url
+        self._drain_host = drain_host
+
+    def check_credentials(self, user: str, password: str) -> None:
+        """Check the platform's Basic credentials, in constant time.
+
+        Raises:
+            Unauthenticated: they are wrong.
+        """
+        user_right = same_secret(user, SERVICE)
+        if not (same_secret(password, self._credentials.provider_password) and user_right):
+            raise Unauthenticated(
+                "The provider's credentials are wrong.", hint="Use the manifest's id and password."
+            )
+
+    async def provision(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Make a resource; the same uuid again gives the same answer.
+
+        Returns:
+            The answer, and whether this call made the resource.
+
+        Raises:
+            InvalidInput: the request is malformed, or the plan is unknown.
+            Gone: the uuid was deprovisioned.
+        """
+        wanted = parse_provision(body)
+        made = self._rooms.resources.provision
+        resource, created = await asyncio.to_thread(
+            made,
+            wanted,
+            key_secret=self._credentials.derived(_KEY, wanted.uuid),
+            drain_user=_DRAIN_USER,
+            drain_secret=self._credentials.derived(_DRAIN, wanted.uuid),
+        )
+        _check_alive(resource)
+        if created:
+            await self._audit("provision", resource.uuid, resource.account)
+        return self._answer(resource), created
+
+    def api_key(self, resource: Resource) -> str:
+        """Return the resource's master key."""
+        return f"{resource.account.id}/{self._credentials.derived(_KEY, resource.uuid)}"
+
+    def _answer(self, resource: Resource) -> dict[str, Any]:
+        secret = self._credentials.derived(_DRAIN, resource.uuid)
+        return {
+            "id": resource.uuid,
+            "config": dict(config_vars(self.api_key(resource), self._public_url)),
+            "message": f"Print @[database.table] {{json}} and query it. {limits_text(resource.account.plan)}.",
+            "log_drain_url": f"https://{resource.drain_user}:{secret}@{self._drain_host}/logplex/{resource.uuid}",
+        }
+
+    async def change_plan(self, uuid: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the plan; to the same plan is no change.
+
+        Raises:
+            NotFound, Gone: there is no such resource, or no longer.
+            InvalidInput: the plan is unknown.
+        """
+        resource = await self.find(uuid)
+        plan = _known_plan(body)
+        if plan == resource.account.plan.name:
+            return {"message": f"The plan is {plan} already."}
+        await asyncio.to_thread(self._rooms.resources.change_plan, uuid, plan)
+        self._rooms.accounts.forget_cached()
+        await self._rooms.pool.close_account(resource.account.id)  # workers carry the old plan's limits
+        await self._audit(f"plan:{plan}", uuid, resource.account)
+        config = dict(config_vars(self.api_key(resource), self._public_url))
+        return {"message": f"Now {limits_text(PLANS[plan])}.", "config": config}
+
+    async def find(self, uuid: str) -> Resource:
+        """Return a live resource.
+
+        Raises:
+            NotFound, Gone: there is no such resource, or no longer.
+        """
+        resource = await asyncio.to_thread(self._rooms.resources.get, uuid)
+        if resource is None:
+            raise NotFound("There is no such resource.")
+        return _check_alive(resource)
+
+    async def deprovision(self, uuid: str) -> None:
+        """Remove a resource: its keys are dead at once, then all its data is deleted.
+
+        Raises:
+            NotFound, Gone: there is no such resource, or no longer.
+        """
+        resource = await self.find(uuid)
+        account_id = resource.account.id
+        rooms = self._rooms
+        await asyncio.to_thread(rooms.resources.deprovision, uuid)
+        rooms.accounts.forget_cached()
+        await self._audit("deprovision", uuid, resource.account)
+        await rooms.pool.close_account(account_id)
+        await rooms.ingestor.flush(account_id)  # what was acked before the end must not come back after it
+        await asyncio.to_thread(self._purge, account_id)
+        await self._audit("purge", uuid, resource.account)
+
+    def _purge(self, account_id: int) -> None:
+        self._rooms.catalog.forget_account(account_id)
+        self._rooms.jobs.forget_account(account_id)
+        self._rooms.warehouse.drop_account(account_id)
+        for folder in self._rooms.folders:
+            shutil.rmtree(folder / str(account_id), ignore_errors=True)
+
+    async def _audit(self, action: str, uuid: str, account: Account) -> None:
+        await asyncio.to_thread(self._rooms.audit.record, "platform", action, uuid, account.id)
+
+
+def _check_alive(resource: Resource) -> Resource:
+    if resource.deprovisioned:
+        raise Gone("This resource was deprovisioned.", hint="Create a new one.")
+    return resource
+
+
+def _known_plan(body: Mapping[str, Any]) -> str:
+    plan = body.get("plan")
+    if not isinstance(plan, str) or plan not in PLANS:
+        raise InvalidInput(f"There is no plan {str(plan)[:40]!r}.", hint=f"Choose one of {', '.join(PLANS)}.")
+    return plan
+
+
+def parse_provision(body: Mapping[str, Any]) -> Provision:
+    """Read a provision request; v1's shape (kensa's) has no name and may have no uuid.
+
+    Raises:
+        InvalidInput: a field that must be there is missing or malformed.
+    """
+    uuid = body.get("uuid")
+    if not isinstance(uuid, str) or not is_uuid(uuid):
+        raise InvalidInput("The field uuid must be a UUID.")
+    options = body.get("options") or {}
+    if not isinstance(options, dict):
+        raise InvalidInput("The field options must be an object.")
+    name = _text(body, "name") or f"resource-{uuid[:8]}"
+    return Provision(
+        uuid=uuid.lower(),
+        name=_NAME.sub("-", name.lower())[:255],
+        plan=_known_plan(body),
+        region=_text(body, "region"),
+        callback_url=_text(body, "callback_url"),
+        log_drain_token=_text(body, "log_drain_token"),
+        options=json.dumps(options)[:_MAX_TEXT],
+    )
+
+
+def _text(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and (not isinstance(value, str) or len(value) > _MAX_TEXT):
+        raise InvalidInput(f"The field {name} must be a text.")
+    return value or None

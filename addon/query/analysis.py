@@ -1,0 +1,162 @@
+"""Analysis jobs: each input is a query, materialised to Parquet; then ``python -m jobs run`` in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from addon.models.accounts import Account
+from addon.models.jobs import Job, JobOutcome, JobState
+from addon.query.service import Query, QueryService
+from addon.query.worker import QueryFailed, worker_uid
+from platform_core.base.errors import InvalidInput
+from platform_core.base.sandbox.interpreter import python_binds, python_path
+from platform_core.base.sandbox.ownership import own
+from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
+
+ANALYSIS = "analysis"
+ENGINES = frozenset({"duckdb", "spark"})
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+_INSIDE = "/work"
+_MEMORY = 4 << 30
+_MAX_PIDS = 1_024
+_MAX_TEXT = 64 << 10
+
+
+def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an analysis request as the job keeps it.
+
+    Raises:
+        InvalidInput: a field is missing or malformed.
+    """
+    inputs, params, engine = body.get("inputs"), body.get("params", {}), body.get("engine", "duckdb")
+    if not NAME.match(name):
+        raise InvalidInput(f"There is no analysis {name[:80]!r}.")
+    if not isinstance(inputs, dict) or not inputs or not all(map(_is_input, inputs.items())):
+        raise InvalidInput("The field inputs must map table names to SELECT statements.")
+    if not isinstance(params, dict):
+        raise InvalidInput("The field params must be an object.")
+    if engine not in ENGINES:
+        raise InvalidInput(f"There is no engine {str(engine)[:40]!r}.", hint="Use duckdb or spark.")
+    dialect = body.get("dialect", "duckdb")
+    return {"name": name, "inputs": inputs, "params": params, "engine": engine, "dialect": str(dialect)}
+
+
+def _is_input(item: tuple[Any, Any]) -> bool:
+    table, sql = item
+    return isinstance(table, str) and bool(NAME.match(table)) and isinstance(sql, str)
+
+
+class AnalysisExecution:
+    """Runs analysis jobs; the outputs stay in a folder of their own per execution."""
+
+    def __init__(self, service: QueryService, sandbox: Sandbox, scratch: Path) -> None:
+        """Work below ``scratch``, in one folder per account and execution."""
+        self._service = service
+        self._sandbox = sandbox
+        self._scratch = scratch
+
+    async def run(self, account: Account, job: Job, kill: asyncio.Event) -> JobOutcome:
+        """Run an analysis.
+
+        Raises:
+            UserError: an input's query is refused.
+            QueryFailed: an input or the analysis failed, or was killed.
+        """
+        place = self._scratch / str(account.id) / f"{job.id}.{job.epoch}"
+        shutil.rmtree(place, ignore_errors=True)
+        for folder in ("in", "out", "tmp"):
+            (place / folder).mkdir(parents=True)
+        rows = 0
+        for table, sql in job.request.params["inputs"].items():
+            rows += await self._materialise(account, job, table, sql, place / "in", kill)
+        own(place, worker_uid(account.id))
+        await self._compute(account, job, place, kill)
+        shutil.rmtree(place / "in")
+        shutil.rmtree(place / "tmp", ignore_errors=True)
+        manifest = (place / "out" / "manifest.json").read_text()
+        if kill.is_set():
+            raise QueryFailed("killed", "The analysis was killed.")
+        return JobOutcome(
+            JobState.SUCCESS,
+            num_records=rows,
+            result_size=sum(file.stat().st_size for file in (place / "out").iterdir()),
+            result_path=str((place / "out").relative_to(self._scratch)),
+            cmdout=manifest,
+        )
+
+    async def _materialise(  # noqa: PLR0917  (one step of run)
+        self, account: Account, job: Job, table: str, sql: str, folder: Path, kill: asyncio.Event
+    ) -> int:
+        query = Query(sql, job.request.params["dialect"], job.request.database, "parquet")
+        with (folder / f"{table}.parquet").open("wb") as file:
+            try:
+                reply = await self._service.execute(account, query, file.fileno(), kill)
+            except QueryFailed as error:
+                raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
+        return reply.rows
+
+    async def _compute(self, account: Account, job: Job, place: Path, kill: asyncio.Event) -> None:
+        root = _INSIDE if self._sandbox.isolation.own_files else str(place)
+        with (place / "stderr").open("w+b") as errors:
+            process = await self._sandbox.spawn(
+                _spec(job.request.params, account, place, root),
+                stdout=errors.fileno(),
+                stderr=errors.fileno(),
+            )
+            ended = asyncio.create_task(process.wait())
+            killed = asyncio.create_task(kill.wait())
+            try:
+                timeout = account.plan.query_timeout_s
+                await asyncio.wait({ended, killed}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                killed.cancel()
+                if not ended.done():
+                    process.kill()
+            if not ended.done():
+                await ended
+                raise QueryFailed("killed" if kill.is_set() else "timeout", "The analysis was stopped.")
+            status = await ended
+            if status.code != 0:
+                errors.seek(0)
+                text = errors.read(_MAX_TEXT).decode(errors="replace").strip()
+                kind = "memory" if status.out_of_memory else "query"
+                raise QueryFailed(kind, text or f"The analysis ended with code {status.code}.")
+
+
+def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -> SandboxSpec:
+    inputs = [f"--input={table}={root}/in/{table}.parquet" for table in params["inputs"]]
+    environment = {
+        "PYTHONPATH": python_path(),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "HOME": f"{root}/tmp",
+        "TMPDIR": f"{root}/tmp",
+        "SPARK_LOCAL_DIRS": f"{root}/tmp",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",
+    }
+    if "JAVA_HOME" in os.environ:
+        environment["JAVA_HOME"] = os.environ["JAVA_HOME"]
+    return SandboxSpec(
+        argv=[
+            sys.executable, "-s", "-m", "jobs", "run", params["name"], f"--engine={params['engine']}", *inputs,
+            f"--params={json.dumps(params['params'])}", f"--out={root}/out",
+        ],
+        env=environment,
+        cwd=root,
+        uid=worker_uid(account.id),
+        binds=[*python_binds(["jobs"]), Bind(place, root, writable=True)],
+        hostname="analysis",
+        memory_bytes=_MEMORY,
+        max_pids=_MAX_PIDS,
+    )  # fmt: skip

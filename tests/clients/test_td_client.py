@@ -1,0 +1,406 @@
+"""The real td-client against a real add-on process."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgpack
+import pytest
+import tdclient
+from tdclient.errors import AlreadyExistsError, AuthError, NotFoundError
+
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+OTHER_UUID = "11234567-89ab-cdef-0123-456789abcdef"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running add-on."""
+
+    url: str
+    keys: dict[str, Any]
+    process: subprocess.Popen[str]
+
+    def client(self, key: str | None = None) -> tdclient.Client:
+        """A real client."""
+        return tdclient.Client(
+            apikey=key or self.keys["td_api_key"], endpoint=self.url, retry_post_requests=False
+        )
+
+    def http(self) -> httpx.Client:
+        """A plain client with the local account's key."""
+        return httpx.Client(
+            base_url=self.url, headers={"authorization": f"TD1 {self.keys['td_api_key']}"}, timeout=60
+        )
+
+    def platform(self) -> httpx.Client:
+        """A plain client with the platform's credentials."""
+        auth = (self.keys["provider_user"], self.keys["provider_password"])
+        return httpx.Client(base_url=self.url, auth=auth, timeout=60)
+
+
+def _free_base() -> int:
+    """Find a port base whose offsets 4 and 5 are free."""
+    for base in range(20_000 + os.getpid() % 20_000, 60_000, 10):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", base + 4))
+                other.bind(("127.0.0.1", base + 5))
+            except OSError:
+                continue
+            return base
+    raise AssertionError("no free ports")
+
+
+def start(home: Path, base: int) -> Running:
+    common = ["--home", str(home), "--port-base", str(base)]
+    made = subprocess.run(
+        [sys.executable, "-m", "addon", "init", *common],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "addon", "serve", *common, "--role", "ingest,api,worker"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return Running(f"http://127.0.0.1:{base + 4}", json.loads(made.stdout), process)
+
+
+def stop(running: Running) -> float:
+    """Stop with SIGTERM; return the seconds it took."""
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(timeout=10) == 0
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def addon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = start(tmp_path_factory.mktemp("home"), _free_base())
+    yield running
+    stop(running)
+
+
+def _rows(*rows: dict[str, Any]) -> bytes:
+    return gzip.compress(b"".join(msgpack.packb(row) for row in rows))
+
+
+def _import(client: tdclient.Client, database: str, table: str, body: bytes, **more: Any) -> float:
+    return client.import_data(database, table, "msgpack.gz", io.BytesIO(body), len(body), **more)
+
+
+def test_databases_and_tables_come_and_go(addon: Running) -> None:
+    with addon.client() as client:
+        assert client.server_status() == "ok"
+        assert client.create_database("come_and_go")
+        with pytest.raises(AlreadyExistsError):
+            client.create_database("come_and_go")
+        assert client.create_log_table("come_and_go", "events")
+        client.update_schema("come_and_go", "events", [["price", "double"]])
+        (table,) = client.tables("come_and_go")
+        assert (table.name, table.count, table.schema, table.type) == (
+            "events",
+            0,
+            [["price", "double"]],
+            "log",
+        )
+        assert table.last_log_timestamp is not None
+        assert client.query("come_and_go", "select * from events", type="presto").wait() is None
+        assert client.delete_table("come_and_go", "events") == "log"
+        assert client.delete_database("come_and_go")
+        with pytest.raises(NotFoundError):
+            client.tables("come_and_go")
+
+
+def test_imported_rows_are_in_the_next_query(addon: Running) -> None:
+    with addon.client() as client:
+        client.create_database("imports")
+        client.create_log_table("imports", "events")
+        rows = [
+            {"time": 1_700_000_000 + index, "user": f"u{index % 3}", "price": index / 2}
+            for index in range(1000)
+        ]
+        assert _import(client, "imports", "events", _rows(*rows)) >= 0
+        began = time.monotonic()
+        job = client.query(
+            "imports", "SELECT user, count(*), sum(price) total FROM events GROUP BY 1 ORDER BY 1"
+        )
+        job = client.query(
+            "imports",
+            "SELECT user, count(*), sum(price) total FROM events GROUP BY 1 ORDER BY 1",
+            type="presto",
+        )
+        job.wait()
+        assert time.monotonic() - began < 4  # a client that finds the job unfinished sleeps five seconds
+        assert job.status() == "success"
+        assert list(job.result()) == [
+            ["u0", 334, sum(row["price"] for row in rows if row["user"] == "u0")],
+            ["u1", 333, sum(row["price"] for row in rows if row["user"] == "u1")],
+            ["u2", 333, sum(row["price"] for row in rows if row["user"] == "u2")],
+        ]
+        assert job.result_schema == [["user", "varchar"], ["_col1", "bigint"], ["total", "double"]]
+        (table,) = client.tables("imports")
+        assert table.count == 1000
+        assert table.schema == [["user", "string"], ["price", "double"]]
+        newest = next(iter(client.tail("imports", "events", 1)))
+        assert newest == {"time": 1_700_000_999, "user": "u0", "price": 499.5}
+
+
+def test_an_upload_id_counts_once(addon: Running) -> None:
+    body = _rows({"time": 1, "a": 1}, {"time": 2, "a": 2})
+    with addon.client() as client:
+        client.create_database("uploads")
+        client.create_log_table("uploads", "events")
+        for _ in range(3):
+            _import(client, "uploads", "events", body, unique_id="a" * 32)
+        job = client.query("uploads", "select count(*) from events", type="trino")
+        job.wait()
+        assert list(job.result()) == [[2]]
+        with pytest.raises(AlreadyExistsError):
+            _import(client, "uploads", "events", _rows({"time": 3}), unique_id="a" * 32)
+
+
+def test_results_come_in_every_format(addon: Running, tmp_path: Path) -> None:
+    sql = "select 1 a, 'x,y' b, null c, true d, nan() e, 1.50 f"
+    with addon.client() as client, addon.http() as http:
+        client.create_database("formats")
+        job = client.query("formats", sql, type="presto")
+        job.wait()
+        expected = [1, "x,y", None, True, pytest.approx(float("nan"), nan_ok=True), "1.50"]
+        assert list(job.result()) == [expected]
+        assert list(job.result_format("json")) == [[1, "x,y", None, True, "NaN", "1.50"]]
+        url = f"/v3/job/result/{job.job_id}"
+        assert (
+            http.get(url, params={"format": "csv", "header": "true"}).text
+            == 'a,b,c,d,e,f\n1,"x,y",,true,nan,1.50\n'
+        )
+        assert http.get(url).text == "1\tx,y\t\ttrue\tnan\t1.50\n"
+        size = client.job(job.job_id).result_size
+        whole = http.get(url, params={"format": "msgpack.gz"})
+        assert len(whole.content) == size
+        part = http.get(url, params={"format": "msgpack.gz"}, headers={"range": "bytes=2-5"})
+        assert (part.status_code, part.content) == (206, whole.content[2:6])
+        assert part.headers["etag"] == whole.headers["etag"]
+        target = tmp_path / "result.msgpack.gz"
+        client.download_job_result(job.job_id, str(target))
+        assert target.read_bytes() == whole.content
+        assert http.get(url, params={"format": "pdf"}).status_code == 422
+
+
+def test_a_wrong_query_ends_as_an_error_with_its_reason(addon: Running) -> None:
+    with addon.client() as client:
+        client.create_database("errors")
+        for sql, reason in (
+            ("select nope from", "does not parse"),
+            ("select * from missing", "does not exist"),
+            ("drop table x", "not supported"),
+            ("select * from read_text('/etc/passwd')", "not available"),
+            ("select cast('x' as integer)", "Could not convert"),
+        ):
+            job = client.query("errors", sql, type="presto")
+            job.wait()
+            assert job.status() == "error"
+            assert job.debug is not None
+            assert reason in job.debug["stderr"]
+        with pytest.raises(NotFoundError):
+            list(job.result())
+        with pytest.raises(NotFoundError):
+            client.query("no_such_database", "select 1", type="presto")
+
+
+def test_a_running_query_is_killed(addon: Running) -> None:
+    sql = "select count(*) from unnest(sequence(1, 2000000000)) a(x), unnest(sequence(1, 2000000000)) b(y)"
+    sql = "select count(*) from range(1000000000) a, range(1000000000) b"
+    with addon.client() as client, addon.http() as http:
+        client.create_database("kills")
+        issued = http.post("/v3/job/issue/duckdb/kills", data={"query": sql}).json()
+        assert client.job_status(issued["job_id"]) == "running"
+        assert client.kill(issued["job_id"]) == "running"
+        deadline = time.monotonic() + 5
+        while client.job_status(issued["job_id"]) == "running":
+            assert time.monotonic() < deadline
+        assert client.job_status(issued["job_id"]) == "killed"
+        after = client.query("kills", "select 1", type="presto")
+        after.wait()
+        assert list(after.result()) == [[1]]
+
+
+def test_bad_keys_and_bad_bodies_are_the_clients_mistake(addon: Running) -> None:
+    for key in ("1/" + "0" * 64, "nonsense"):
+        with addon.client(key) as client, pytest.raises(AuthError):
+            client.databases()
+    with addon.http() as http:
+        http.post("/v3/database/create/bad_bodies")
+        http.post("/v3/table/create/bad_bodies/events/log")
+        url = "/v3/table/import/bad_bodies/events/msgpack.gz"
+        for body in (
+            b"",
+            b"x",
+            gzip.compress(b"\xc1"),
+            gzip.compress(b"\x81"),
+            gzip.compress(msgpack.packb([1])),
+        ):
+            answer = http.put(url, content=body)
+            assert 400 <= answer.status_code < 500 or answer.json()["elapsed_time"] >= 0
+            assert answer.status_code != 500
+        assert http.put("/v3/table/import/bad_bodies/nope/msgpack.gz", content=b"x").status_code == 404
+        assert http.post("/v3/database/create/UPPER").status_code == 422
+        assert http.get("/v3/nothing").json()["status_code"] == 404
+
+
+def test_eight_provision_calls_make_one_resource_and_deprovisioning_deletes_it(addon: Running) -> None:
+    body = {"uuid": UUID, "name": "acme", "plan": "nano", "region": "x", "log_drain_token": "d.1", "more": 1}
+    with addon.platform() as platform:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: platform.post("/heroku/resources", json=body), range(8)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+        assert len({answer.text for answer in answers}) == 1
+        made = answers[0].json()
+        key = made["config"]["TREASURE_DATA_API_KEY"]
+        _send_logs(addon, made["log_drain_url"])
+        with addon.client(key) as client:
+            job = client.query("shop", 'select "user", price from events', type="presto")
+            job.wait()
+            assert (job.status(), list(job.result())) == ("success", [["ann", 12.5]])
+            with addon.client() as other, pytest.raises(NotFoundError):
+                other.job_status(job.job_id)
+        assert platform.put(f"/heroku/resources/{UUID}", json={"plan": "standard"}).status_code == 200
+        assert platform.put(f"/heroku/resources/{UUID}", json={"plan": "gold"}).status_code == 422
+        assert platform.delete(f"/heroku/resources/{UUID}").status_code == 204
+        with addon.client(key) as client, pytest.raises(AuthError):
+            client.databases()
+        assert platform.delete(f"/heroku/resources/{UUID}").status_code == 410
+        assert platform.post("/heroku/resources", json=body).status_code == 410
+        assert httpx.post(f"{addon.url}/logplex/{UUID}", content=b"").status_code == 410
+        wrong = httpx.post(f"{addon.url}/heroku/resources", json=body, auth=("sluice", "wrong"))
+        assert wrong.status_code == 401
+
+
+def _send_logs(addon: Running, drain_url: str) -> None:
+    url = httpx.URL(drain_url)
+    line = '<190>1 2026-01-01T00:00:00+00:00 host app web.1 - @[shop.events] {"user": "ann", "price": 12.5}\n'
+    frame = f"{len(line)} {line}".encode()
+    headers = {
+        "content-type": "application/logplex-1",
+        "logplex-msg-count": "1",
+        "logplex-frame-id": "F1",
+        "logplex-drain-token": "d.1",
+    }
+    auth = (url.username, url.password)
+    target = f"{addon.url}{url.path}"
+    for _ in range(2):  # the second is a retry of the same frame
+        assert httpx.post(target, content=frame, headers=headers, auth=auth).status_code == 204
+    zipped = {**headers, "content-encoding": "gzip"}
+    assert httpx.post(target, content=gzip.compress(frame), headers=zipped, auth=auth).status_code == 204
+    assert (
+        httpx.post(target, content=frame, headers=headers, auth=("logplex", "wrong")).status_code == 204
+    )  # its token
+    headers["logplex-drain-token"] = "d.2"
+    assert httpx.post(target, content=frame, headers=headers, auth=("logplex", "wrong")).status_code == 401
+    assert (
+        httpx.post(
+            target, content=frame, headers={**headers, "logplex-msg-count": "2"}, auth=auth
+        ).status_code
+        == 422
+    )
+
+
+def test_a_sign_on_opens_one_session(addon: Running) -> None:
+    with addon.platform() as platform:
+        platform.post("/heroku/resources", json={"uuid": OTHER_UUID, "name": "sso", "plan": "nano"})
+    salt, now = addon.keys["sso_salt"], int(time.time())
+
+    def form(stamp: int) -> dict[str, str]:
+        token = hashlib.sha1(f"{OTHER_UUID}:{salt}:{stamp}".encode()).hexdigest()  # noqa: S324  (the protocol's)
+        return {
+            "resource_id": OTHER_UUID,
+            "resource_token": token,
+            "timestamp": str(stamp),
+            "nav-data": "abc",
+        }
+
+    with httpx.Client(base_url=addon.url) as browser:
+        assert browser.get("/account").status_code == 403
+        for stamp in (now - 360, now + 120):
+            assert browser.post("/sso/login", data=form(stamp)).status_code == 403
+        assert browser.post("/sso/login", data={**form(now), "resource_token": "x"}).status_code == 403
+        assert browser.post("/sso/login", data=form(now)).status_code == 302
+        assert browser.cookies["heroku-nav-data"] == "abc"
+        page = browser.get("/account")
+        assert 'div id="heroku-header"' in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert browser.post("/sso/login", data=form(now)).status_code == 403
+
+
+def test_the_synchronous_query_answers_json_and_arrow(addon: Running) -> None:
+    import pyarrow as pa  # noqa: PLC0415  (heavy, and only needed here)
+
+    with addon.http() as http:
+        http.post("/v3/database/create/sync")
+        asked = {"sql": "select 1 a, 'x' b", "database": "sync"}
+        answer = http.post("/sluice/v1/query", json=asked)
+        assert answer.json() == {
+            "columns": [{"name": "a", "type": "integer"}, {"name": "b", "type": "varchar"}],
+            "rows": [[1, "x"]],
+        }
+        arrow = http.post(
+            "/sluice/v1/query", json=asked, headers={"accept": "application/vnd.apache.arrow.stream"}
+        )
+        assert pa.ipc.open_stream(arrow.content).read_all().to_pylist() == [{"a": 1, "b": "x"}]
+        assert http.post("/sluice/v1/query", json={"sql": "select x"}).status_code == 422
+
+
+def test_a_restart_keeps_everything_and_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    base = _free_base()
+    running = start(tmp_path, base)
+    with running.client() as client:
+        client.create_database("restart")
+        client.create_log_table("restart", "events")
+        _import(client, "restart", "events", _rows({"time": 1, "a": 1}))
+    clash = subprocess.run(
+        [sys.executable, "-m", "addon", "serve", "--home", str(tmp_path), "--port-base", str(base)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert clash.returncode == 1
+    assert clash.stderr.startswith("error: Cannot listen on 127.0.0.1:")
+    assert clash.stderr.count("\n") == 1
+    assert stop(running) < 10
+    again = start(tmp_path, base)
+    assert again.keys == running.keys
+    with again.client() as client:
+        job = client.query("restart", "select a from events", type="hive")
+        job.wait()
+        assert list(job.result()) == [[1]]
+    stop(again)
+
+
+def test_basic_credentials_must_be_well_formed(addon: Running) -> None:
+    for header in ("Basic", "Basic !!!", "Basic " + base64.b64encode(b"x").decode(), "Bearer x", ""):
+        answer = httpx.post(f"{addon.url}/heroku/resources", json={}, headers={"authorization": header})
+        assert answer.status_code == 401
