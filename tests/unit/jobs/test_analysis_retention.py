@@ -1,0 +1,117 @@
+"""Retention against a plain Python computation, and the cells that must not exist."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.contracts.errors import ParameterError
+
+DAY = 86_400
+BRACKETS = [[0, 0], [1, 2], [2, 4]]
+
+event_rows = st.lists(
+    st.tuples(st.sampled_from("uvw"), st.integers(0, 12 * DAY), st.sampled_from(["start", "back"])),
+    min_size=1,
+    max_size=15,
+)
+
+
+def is_user_in(mode: str, ages: set[int], low: int, high: int) -> bool:
+    if mode == "unbounded":
+        return bool(ages) and max(ages) >= low
+    return any(low <= age <= high for age in ages)
+
+
+@settings(max_examples=40, deadline=None)
+@given(event_rows, st.sampled_from(["day_n", "unbounded", "bracket", "rolling"]), st.integers(0, 13 * DAY))
+def test_cells_equal_a_plain_computation(run: Any, rows: list[Any], mode: str, through: int) -> None:
+    events = [
+        {"user_id": user, "time": time, "seq": index, "event": event}
+        for index, (user, time, event) in enumerate(rows)
+    ]
+    params = {
+        "mode": mode,
+        "period": "day",
+        "start_event": "start",
+        "return_event": "back",
+        "data_through": through,
+        "brackets": BRACKETS,
+    }
+    table = run("retention", {"events": events}, params).tables["retention"]
+    found = {(row["cohort_start"] // DAY, row["age"]): row for row in table.to_pylist()}
+    known = [row for row in rows if row[1] <= through]
+    first: dict[str, int] = {}
+    for user, time, event in sorted(known, key=lambda row: row[1]):
+        if event == "start":
+            first.setdefault(user, time)
+    ages: dict[str, set[int]] = defaultdict(set)
+    for user, time, event in known:
+        if event == "back" and user in first and time >= first[user]:
+            ages[user].add(
+                (time - first[user]) // DAY if mode == "rolling" else time // DAY - first[user] // DAY
+            )
+    last = through // DAY
+    complete = last + 1 if (through + 1) % DAY == 0 else last
+    wanted = {}
+    for cohort in {time // DAY for time in first.values()}:
+        users = [user for user, time in first.items() if time // DAY == cohort]
+        pairs = BRACKETS if mode == "bracket" else [[age, age] for age in range(last - cohort + 1)]
+        for low, high in pairs:
+            if cohort + high <= last:
+                kept = sum(is_user_in(mode, ages[user], low, high) for user in users)
+                mature = cohort + high + (1 if mode == "rolling" else 0) < complete
+                wanted[cohort, low] = (len(users), kept, mature)
+    assert {key: (row["cohort_size"], row["users"], row["mature"]) for key, row in found.items()} == wanted
+    assert all(row["rate"] == row["users"] / row["cohort_size"] for row in found.values())
+
+
+def visits(*days: int, user: str = "u") -> list[dict[str, Any]]:
+    return [{"user_id": user, "time": day * DAY, "seq": day, "event": "visit"} for day in days]
+
+
+def test_everybody_is_there_at_age_zero(run: Any) -> None:
+    rows = run("retention", {"events": visits(0, 8) + visits(9, user="v")}).tables["retention"].to_pylist()
+    assert {row["rate"] for row in rows if row["age"] == 0} == {1.0}
+
+
+def test_a_week_starts_on_monday(run: Any) -> None:
+    # 1970-01-04 was a Sunday and 1970-01-05 a Monday.
+    rows = run("retention", {"events": visits(3, 4)})
+    ages = [row["age"] for row in rows.tables["retention"].to_pylist() if row["users"]]
+    assert ages == [0, 1]
+
+
+def test_pooled_rates_leave_the_running_period_out(run: Any) -> None:
+    result = run("retention", {"events": visits(0, 1, 2)}, {"period": "day"})
+    assert [row["age"] for row in result.tables["retention"].to_pylist()] == [0, 1, 2]
+    assert [row["age"] for row in result.tables["retention_pooled"].to_pylist()] == [0, 1]
+
+
+def test_a_date_for_data_through_means_its_whole_day(run: Any) -> None:
+    result = run("retention", {"events": visits(0, 1, 2)}, {"period": "day", "data_through": "1970-01-03"})
+    assert [row["mature"] for row in result.tables["retention"].to_pylist()] == [True, True, True]
+
+
+def test_a_breakdown_takes_the_value_of_the_start(run: Any) -> None:
+    events = [
+        visits(0)[0] | {"breakdown": "ios"},
+        visits(1)[0] | {"breakdown": "web"},
+        visits(1, user="v")[0] | {"breakdown": None},
+    ]
+    rows = (
+        run("retention", {"events": events}, {"period": "day", "max_age": 0}).tables["retention"].to_pylist()
+    )
+    assert [(row["breakdown"], row["cohort_start"]) for row in rows] == [("(all)", DAY), ("ios", 0)]
+
+
+@pytest.mark.parametrize(
+    "params", [{"mode": "rolling", "period": "week"}, {"brackets": [[3, 1]]}, {"brackets": [[1, 2], [1, 3]]}]
+)
+def test_impossible_parameters_are_refused(run: Any, params: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match="is not allowed"):
+        run("retention", {"events": visits(0)}, params)
