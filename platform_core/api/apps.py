@@ -139,6 +139,7 @@ async def destroy_app(app: str, caller: AccountDep, platform: PlatformDep) -> di
     await platform.store.run(rows.delete_app, found.id)
     await platform.dynos.destroy(found.id)
     platform.logs.forget(found.id)
+    await platform.forget_code(found.id)
     return answer
 
 

@@ -1,5 +1,6 @@
 """What the endpoints work with, and how they get at it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -52,6 +53,8 @@ class Platform:
     outputs: ReleaseOutputs
     dynos: DynoManager
     background: Background
+    forget_code: Callable[[str], Awaitable[None]]
+    """Removes an app's repository and build cache, by its id."""
     clock: Clock
     urls: Urls
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import socket
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _GIT_PATH = re.compile(r"/[^/]+\.git/")
 _MAX_HEADERS = 64 << 10
 """The CLI's Request-Id grows with each call of a process, to some 7 KB."""
-_GRACE_SECONDS = 2
+_GRACE_SECONDS = 1
 
 
 class GitOrApi:
@@ -52,12 +53,18 @@ def bind(host: str, port: int, what: str) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise Unavailable(
-            f"Port {port} ({what}) on {host} cannot be used: {error.strerror}.",
-            hint="Stop what listens there, or give another --port-base.",
-        ) from error
+        raise port_taken(host, port, what, error) from error
     listener.setblocking(False)
     return listener
+
+
+def port_taken(host: str, port: int, what: str, error: OSError) -> Unavailable:
+    """Return the error that says in one line which port cannot be used, and what to do."""
+    reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    return Unavailable(
+        f"Port {port} ({what}) on {host} cannot be used: {reason}.",
+        hint="Stop what listens there, or give another --port-base.",
+    )
 
 
 class _Server(uvicorn.Server):
@@ -117,7 +124,7 @@ class Listener:
             raise Unavailable(f"A listener could not start: {reason}.")
 
     async def close(self) -> None:
-        """Stop accepting, give open requests two seconds, then cut them."""
+        """Stop accepting, give open requests a second, then cut them."""
         self._server.should_exit = True
         if self._task is not None:
             await asyncio.wait({self._task})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from platform_core.models.logs import PRI_APP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from platform_core.models.logs import LogWriter
 
@@ -20,6 +20,7 @@ _MAX_LINES = 10_000
 @dataclass(slots=True)
 class _Output:
     lines: list[str] = field(default_factory=list)
+    listener: Callable[[str], None] | None = None
     done: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,12 +56,16 @@ class ReleaseOutputs:
         if output is None or source != "app" or process.partition(".")[0] != "release":
             return
         room = _MAX_LINES - len(output.lines)
-        output.lines.extend(line.decode(errors="replace") for line in lines[:room])
+        texts = [line.decode(errors="replace") for line in lines]
+        output.lines.extend(texts[:room])
+        if output.listener is not None:
+            for text in texts:
+                output.listener(text)
         output.wake()
 
-    def begin(self, app_id: str) -> None:
-        """Start to keep what the app's release phase prints."""
-        self._by_app[app_id] = _Output()
+    def begin(self, app_id: str, listener: Callable[[str], None] | None = None) -> None:
+        """Start to keep what the app's release phase prints; ``listener`` hears each line at once."""
+        self._by_app[app_id] = _Output(listener=listener)
 
     def end(self, app_id: str) -> str:
         """Stop keeping it, end its streams and return the whole text."""

@@ -77,8 +77,15 @@ class Releases:
         for description in (descriptions.INITIAL, descriptions.ENABLE_LOGPLEX):
             self._append(connection, app_id, description, user_email, slug=None)
 
-    async def deploy(self, app_id: str, slug: Slug, user_email: str) -> Release:
-        """Release a freshly built slug and wait for its release phase.
+    async def deploy(
+        self,
+        app_id: str,
+        slug: Slug,
+        user_email: str,
+        *,
+        on_output: Callable[[str], None] | None = None,
+    ) -> Release:
+        """Release a freshly built slug and wait for its release phase, whose lines go to ``on_output``.
 
         The first deploy of an app with a ``web`` process starts one web dyno.
         """
@@ -90,7 +97,12 @@ class Releases:
             description = descriptions.deploy(slug.commit)
             return self._append(connection, app_id, description, user_email, slug=slug)
 
-        return await self._publish(await self._store.run(write), wait=True)
+        release = await self._store.run(write)
+        self._announce_release(release)
+        if release.status is ReleaseStatus.PENDING:
+            return await self._run_phase(release, on_output)
+        self._background.start("reconcile", self._dynos.reconcile(app_id))
+        return release
 
     async def change_config(
         self, app_id: str, changes: Mapping[str, str | None], user_email: str
@@ -102,7 +114,7 @@ class Releases:
         """
         config, release = await self._store.run(self._write_config, app_id, changes, user_email)
         if release is not None:
-            await self._publish(release)
+            self._publish(release)
         return config
 
     def _write_config(
@@ -118,6 +130,10 @@ class Releases:
         check_size(config)
         description = descriptions.config_change(real)
         return config, self._append_with_current_slug(connection, app_id, description, user_email)
+
+    async def recover(self) -> int:
+        """After a start: mark releases failed whose release phase the end of the platform cut short."""
+        return await self._store.run(rows.fail_pending)
 
     async def rollback(self, app_id: str, version_or_id: str, user_email: str) -> Release:
         """Release again what an earlier release ran: its slug and its users' config vars.
@@ -140,7 +156,9 @@ class Releases:
             description = descriptions.rollback(target.version)
             return self._append(connection, app_id, description, user_email, slug=target.slug)
 
-        return await self._publish(await self._store.run(write))
+        release = await self._store.run(write)
+        self._publish(release)
+        return release
 
     async def record(
         self,
@@ -161,7 +179,7 @@ class Releases:
             return result, self._append_with_current_slug(connection, app_id, text, user_email)
 
         result, release = await self._store.run(write)
-        await self._publish(release)
+        self._publish(release)
         return result
 
     def _append_with_current_slug(
@@ -189,24 +207,24 @@ class Releases:
             pending=slug is not None and RELEASE_TYPE in slug.process_types,
         )
 
-    async def _publish(self, release: Release, *, wait: bool = False) -> Release:
+    def _publish(self, release: Release) -> None:
+        self._announce_release(release)
+        if release.status is ReleaseStatus.PENDING:
+            self._background.start("release phase", self._run_phase(release))
+        else:
+            self._background.start("reconcile", self._dynos.reconcile(release.app_id))
+
+    def _announce_release(self, release: Release) -> None:
         self.announce(release.app_id, f"{release.description} by user {release.user_email}")
         self.announce(release.app_id, f"Release v{release.version} created by user {release.user_email}")
-        if release.status is not ReleaseStatus.PENDING:
-            self._background.start("reconcile", self._dynos.reconcile(release.app_id))
-            return release
-        if wait:
-            return await self._run_phase(release)
-        self._background.start("release phase", self._run_phase(release))
-        return release
 
     def announce(self, app_id: str, text: str) -> None:
         """Write a line of the API (``app[api]: …``) to an app's log."""
         self._logs.write(app_id, "app", "api", [text.encode()], pri=PRI_PLATFORM)
 
-    async def _run_phase(self, release: Release) -> Release:
+    async def _run_phase(self, release: Release, on_output: Callable[[str], None] | None = None) -> Release:
         async with self._phases[release.app_id]:
-            self._logs.begin(release.app_id)
+            self._logs.begin(release.app_id, on_output)
             try:
                 succeeded = await self._phase_succeeds(release)
             finally:
