@@ -52,7 +52,7 @@ def test_the_same_files_are_the_same_slug_whatever_their_times_and_order(tmp_pat
 
 
 def test_a_slug_over_the_limit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    app = fill(tmp_path / "app", [])
+    app = fill(tmp_path / "app", ["a"])
     (app / "noise").write_bytes(os.urandom(200_000))
     store = SlugStore(tmp_path / "slugs", max_bytes=100_000)
     with pytest.raises(TooLarge, match="slugignore"):
@@ -81,12 +81,13 @@ def test_a_link_that_leads_outside_is_refused(repo: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "message"),
+    "case",
     [("MAX_FILES", 3, "more than 3 files"), ("MAX_BYTES", 5, "before the build"), ("MAX_DEPTH", 2, "deep")],
 )
 def test_quotas_hold(
-    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, message: str
+    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[str, int, str]
 ) -> None:
+    limit, value, message = case
     commit = repo.commit({"a/b/c": "123", "d": "456", "e": "789"})
     monkeypatch.setattr(source, limit, value)
     with pytest.raises(TooLarge, match=message):
