@@ -6,18 +6,22 @@ the data are values of fixed fields, never parts of an expression.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from jobs.report.sankey import Layout
 from jobs.report.wording import count, shorten
+
+if TYPE_CHECKING:
+    from jobs.report.sankey import Layout
 
 WIDTH = 640
 ACCENT = "#4c78a8"
 PALETTE = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#a0a0a0")
 _SCHEMA = "https://vega.github.io/schema/{}.json"
 _INK = "currentColor"
-_FONT = "system-ui, sans-serif"
+#: The drawing process measures texts in a face of these widths, so the page should show them in one.
+_FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
+_PADDING = {"left": 24, "top": 8, "right": 40, "bottom": 8}
 _AXIS = {
     "labelColor": _INK, "titleColor": _INK, "domainColor": _INK, "tickColor": _INK, "gridColor": _INK,
     "gridOpacity": 0.15, "domainOpacity": 0.4, "tickOpacity": 0.4, "labelFont": _FONT, "titleFont": _FONT,
@@ -33,6 +37,8 @@ _CONFIG = {
     "text": {"font": _FONT, "fontSize": 12, "color": _INK},
 }  # fmt: skip
 Datum = dict[str, Any]
+#: What to sort or compare names by.
+Key = Callable[[str], float]
 
 
 def _lite(data: Sequence[Datum], **parts: Any) -> dict[str, Any]:
@@ -41,7 +47,8 @@ def _lite(data: Sequence[Datum], **parts: Any) -> dict[str, Any]:
         "background": None,
         "config": _CONFIG,
         "data": {"values": list(data)},
-        "width": WIDTH,
+        "width": WIDTH - 40,
+        "padding": _PADDING,
         **parts,
     }
 
@@ -85,7 +92,7 @@ def columns(data: Sequence[Datum], x_title: str, y_title: str) -> dict[str, Any]
         "field": "value",
         "type": "quantitative",
         "title": y_title,
-        "axis": {"tickCount": 4, "format": ",", "domain": False},
+        "axis": {"tickCount": 4, "format": ",d", "domain": False},
     }
     return _lite(
         data,
@@ -114,7 +121,7 @@ def grouped_bars(data: Sequence[Datum], series: Sequence[str], axis: str) -> dic
         "title": axis,
         "axis": {"format": ".0%", "tickCount": 6, "domain": False},
     }
-    legend = {"orient": "top", "title": None, "symbolType": "square"}
+    legend = {"orient": "top", "title": None, "symbolType": "square", "columnPadding": 28}
     color = {
         "field": "series",
         "type": "nominal",

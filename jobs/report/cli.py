@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,6 +13,9 @@ from jobs.contracts.errors import JobsError, UserError
 from jobs.report.html import render_html
 from jobs.report.runs import RunFolder
 from jobs.report.terminal import render_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 USER_MISTAKE = 2
 FAILURE = 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from jobs.report import charts
 from jobs.report.model import Cell, Chart, Section, grid
-from jobs.report.runs import Row, RunFolder
 from jobs.report.wording import count, label, money, percent, period
+
+if TYPE_CHECKING:
+    from jobs.report.runs import Row, RunFolder
 
 _MOST_PURCHASES = 8
 _AGES, _COHORTS = 13, 30
@@ -134,7 +137,7 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
         for cohort in kept for age in lasting if (cohort, age) in cells
     ]  # fmt: skip
     table = grid(
-        ("Cohort", "Customers", *(f"{unit} {age}" for age in lasting)),
+        (f"First {unit}", "Size", *(f"+{age}" for age in lasting)),
         [
             (
                 period(cohort, unit),

@@ -1,14 +1,19 @@
-"""The sections on how people get to a purchase: paths, attribution, funnel."""
+"""The sections on how people get to a purchase: paths and funnel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from jobs.report import charts
-from jobs.report.model import Cell, Chart, Section, grid
-from jobs.report.runs import Row, RunFolder
+from jobs.report.model import Cell, Chart, Grid, Section, grid
 from jobs.report.sankey import layout
 from jobs.report.wording import count, duration, label, money, percent, plural, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobs.report.runs import Row, RunFolder
 
 TOP_PATHS = 20
 _SEPARATOR = " > "
@@ -24,20 +29,14 @@ def paths(run: RunFolder, rows: list[Row]) -> Section:
         noun = "user"
     total = _total(rows)
     first = rows[0]
-    finding = f"{percent(first['share'])} of all paths are simply “{_spell(first['path'])}”, the most common of {count(len(rows))}"
+    finding = (
+        f"The most common of {count(len(rows))} paths, “{_spell(first['path'])}”,"
+        f" makes {percent(first['share'])} of all {noun}s"
+    )
     explanation = (
         f"Each {noun} is one path of steps, oldest first. The chart reads from left to right and ends at the"
         f" {end.lower()}; a band's thickness is the number of {noun}s."
     )
-    table = grid(
-        ("Path", f"{noun.capitalize()}s", "Share", "Conversions", "Value", "Median time"),
-        [
-            (_spell(row["path"]), count(row["entities"]), Cell(percent(row["share"]), bar=row["share"]),
-             count(row["conversions"]), money(row["value_minor"]), duration(row["p50_duration_s"]))
-            for row in rows
-        ],
-        numeric=(1, 3, 4, 5),
-    )  # fmt: skip
     chart = _flow(rows[:TOP_PATHS], noun, end, total)
     return Section(
         "Conversion paths" if journeys else "Paths",
@@ -45,7 +44,27 @@ def paths(run: RunFolder, rows: list[Row]) -> Section:
         explanation,
         run,
         (chart,),
-        (("Top paths", table),),
+        (("Top paths", _table(rows, noun, journeys=journeys)),),
+    )
+
+
+def _table(rows: Sequence[Row], noun: str, *, journeys: bool) -> Grid:
+    """The paths; of conversion paths every entity is a conversion, so that column says nothing there."""
+    converted = () if journeys else ("Conversions",)
+    return grid(
+        ("Path", f"{noun.capitalize()}s", "Share", *converted, "Value", "Median time"),
+        [
+            (
+                _spell(row["path"]),
+                count(row["entities"]),
+                Cell(percent(row["share"]), bar=row["share"]),
+                *(count(row["conversions"]) for _ in converted),
+                money(row["value_minor"]),
+                duration(row["p50_duration_s"]),
+            )
+            for row in rows
+        ],
+        numeric=(1, *range(3, 5 + len(converted))),
     )
 
 
@@ -109,66 +128,6 @@ def _ordinal(before: int) -> str:
     return ("Last step", "Second to last", "Third to last")[before]
 
 
-def attribution(run: RunFolder, rows: list[Row]) -> Section:
-    """Which channel earns the credit, under every model side by side."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    shares = {(row["channel"], row["model"]): row["share"] or 0.0 for row in rows}
-    channels = sorted(
-        {row["channel"] for row in rows},
-        key=lambda name: (-max(shares.get((name, model), 0.0) for model in models), name),
-    )
-    leaders = {
-        model: max(channels, key=lambda name, model=model: shares.get((name, model), 0.0)) for model in models
-    }  # type: ignore[misc]
-    finding = _leaders(leaders)
-    by_channel = {name: [shares.get((name, model), 0.0) for model in models] for name in channels}
-    swinging = max(channels, key=lambda name: max(by_channel[name]) - min(by_channel[name]))
-    low, high = min(by_channel[swinging]), max(by_channel[swinging])
-    names = [label(model) for model in models]
-    bars = [
-        {"label": label(name), "series": label(model), "value": shares.get((name, model), 0.0)}
-        for name in channels[:10] for model in models
-    ]  # fmt: skip
-    matrix = grid(
-        ("Channel", *names),
-        [(label(name), *(percent(share) for share in by_channel[name])) for name in channels],
-        numeric=range(1, len(models) + 1),
-    )
-    chart = Chart(
-        f"The choice of model matters most for {label(swinging)}: {percent(low)} to {percent(high)} of the conversions",
-        f"Bars of each channel's share of the conversions under {count(len(models))} models. {finding}.",
-        charts.grouped_bars(bars, names, "share of conversions"),
-        matrix,
-    )
-    table = grid(
-        ("Model", "Channel", "Conversions", "Share", "Value", "Touches"),
-        [
-            (label(row["model"]), label(row["channel"]), count(round(row["conversions"], 1)), Cell(percent(row["share"]), bar=row["share"]),
-             money(row["value_minor"]), count(row["touches"]))
-            for row in rows
-        ],
-        numeric=(2, 4, 5),
-    )  # fmt: skip
-    explanation = (
-        "A purchase is often preceded by several visits from different channels. Each model shares the credit"
-        " in its own way: first and last give all to one visit, linear gives every visit the same."
-    )
-    return Section(
-        "Attribution", finding, explanation, run, (chart,), (("Credit by model and channel", table),)
-    )
-
-
-def _leaders(leaders: dict[str, str]) -> str:
-    names = sorted(set(leaders.values()))
-    if len(names) == 1:
-        return f"{label(names[0]).capitalize()} earns the most conversions under every model"
-    parts = [
-        f"{label(name)} under {', '.join(label(m) for m, winner in leaders.items() if winner == name)}"
-        for name in names
-    ]
-    return f"The leading channel depends on the model: {'; '.join(parts)}"
-
-
 def funnel(run: RunFolder, rows: list[Row]) -> Section:
     """How many reach each step, and where most are lost; the first breakdown is drawn, all are listed."""
     shown = [row for row in rows if row["breakdown"] == rows[0]["breakdown"]]
@@ -194,7 +153,7 @@ def funnel(run: RunFolder, rows: list[Row]) -> Section:
         numeric=(2, 4, 5),
     )  # fmt: skip
     worst = max(
-        zip(shown, shown[1:], strict=False),
+        pairwise(shown),
         key=lambda pair: pair[0]["entities"] - pair[1]["entities"],
         default=None,
     )

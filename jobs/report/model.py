@@ -6,11 +6,13 @@ All texts are plain: each renderer escapes for its own medium.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.report.runs import RunFolder
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobs.report.runs import RunFolder
 
 #: Rows that a table shows; the Parquet file has them all.
 ROW_LIMIT = 30

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jobs.report import charts
 from jobs.report.model import Cell, Chart, Grid, Section, grid
-from jobs.report.runs import Row, RunFolder
 from jobs.report.wording import DASH, count, label, percent, period, shorten
+
+if TYPE_CHECKING:
+    from jobs.report.runs import Row, RunFolder
 
 _BARS = 15
 _SEGMENTS = 3
@@ -84,7 +88,7 @@ def _finding(ranked: list[Row], rows: list[Row]) -> str:
     climber = max(
         (row for row in rows if row["status"] == "up"), key=lambda row: row["movement"], default=None
     )
-    if climber is not None and climber["movement"] > 0:
+    if climber is not None and climber["movement"] > 0 and len(leaders) == 1:
         places = f"{climber['movement']} place{'s' if climber['movement'] > 1 else ''}"
         same = climber["item"] == leaders[0]["item"]
         text += f", up {places}" if same else f"; “{shorten(climber['item'], 40)}” climbs most, up {places}"

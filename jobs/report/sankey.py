@@ -8,8 +8,12 @@ makes two reports comparable.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Key = tuple[int, str]
 
@@ -84,7 +88,7 @@ def layout(
         keys = list(enumerate(steps, start=layers - len(steps)))
         for key in keys:
             values[key] += weight
-        for source, target in zip(keys, keys[1:], strict=False):
+        for source, target in pairwise(keys):
             flows[source, target] += weight
     order = _order(values)
     scale = _scale(values, layers, height, gap)

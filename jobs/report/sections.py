@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jobs.contracts.errors import InputError
 from jobs.report import customers, journeys
+from jobs.report.attribution import attribution
 from jobs.report.model import Section
 from jobs.report.ranking import ranking
 from jobs.report.runs import Row, RunFolder
@@ -15,7 +16,7 @@ Builder = Callable[[RunFolder, list[Row]], Section]
 #: Output to its builder, in the order of the report.
 BUILDERS: dict[str, Builder] = {
     "paths": journeys.paths,
-    "attribution": journeys.attribution,
+    "attribution": attribution,
     "funnel": journeys.funnel,
     "ranking": ranking,
     "customer_summary": customers.summary,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs.report.model import Cell, Grid
-from jobs.report.runs import RunFolder
 from jobs.report.sections import build, provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from jobs.report.model import Cell, Grid
+    from jobs.report.runs import RunFolder
 
 _BAR = 12
 _ROWS = 12
@@ -36,7 +41,8 @@ def render_terminal(runs: Sequence[RunFolder], console: Console) -> None:
             console.print(Text(clean(note), style="dim"))
         grids = section.tables or tuple((chart.title, chart.data) for chart in section.charts)
         for caption, grid in grids:
-            console.print(Text(clean(caption), style="italic"))
+            if caption != section.finding:
+                console.print(Text(clean(caption), style="italic"))
             console.print(_table(grid))
         console.print(
             Text(clean("; ".join(f"{name}: {value}" for name, value in provenance(section.run))), style="dim")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -13,9 +12,11 @@ from jobs.engines.duck import DuckEngine
 from jobs.report.runs import RunFolder
 from jobs.run.runner import run_analysis
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DAY = 86_400
 START = 852_076_800  # 1997-01-01
-HOSTILE = "</script><script>alert(1)</script>"
 CHANNELS = (
     "organic_search",
     "paid_search",
@@ -46,7 +47,7 @@ def shop(customers: int = 700, seed: int = 7) -> dict[str, pa.Table]:
     touches: list[dict[str, Any]] = []
     orders: list[dict[str, Any]] = []
     for number in range(customers):
-        user, time = f"c{number:04}", START + rng.randrange(90 * DAY)
+        user, time = f"c{number:04}", START + rng.randrange(500 * DAY)
         while time < START + 540 * DAY:
             for back in range(rng.choices((1, 2, 3, 4, 5), (45, 25, 15, 10, 5))[0]):
                 channel = rng.choices(CHANNELS, (30, 18, 14, 14, 8, 6, 5, 3, 2))[0]
