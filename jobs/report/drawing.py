@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from jobs.contracts.errors import JobsError
+from jobs.report.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def draw(specs: Sequence[dict[str, Any]]) -> list[str]:
     try:
         done = subprocess.run(
             command,
-            input=json.dumps(list(specs)),
+            input=json.dumps([_cleaned(spec) for spec in specs]),
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
@@ -51,6 +52,15 @@ def draw(specs: Sequence[dict[str, Any]]) -> list[str]:
         last = (error.stderr or "").strip().splitlines()[-1:] or ["no message"]
         raise JobsError(f"the charts could not be drawn: {last[0]}") from error
     return [_inline(svg, f"c{number}-") for number, svg in enumerate(json.loads(done.stdout))]
+
+
+def _cleaned(part: Any) -> Any:
+    """The same specification with every text made safe to draw."""
+    if isinstance(part, str):
+        return clean(part)
+    if isinstance(part, dict):
+        return {key: _cleaned(value) for key, value in part.items()}
+    return [_cleaned(item) for item in part] if isinstance(part, list) else part
 
 
 def _inline(svg: str, prefix: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.report.sections import build, provenance
+from jobs.report.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,13 +49,6 @@ def render_terminal(runs: Sequence[RunFolder], console: Console) -> None:
         )
     for note in report.notes:
         console.print(Text(clean(note), style="dim"))
-
-
-def clean(text: str) -> str:
-    """Take control and direction-changing characters out, which could move the cursor or turn a line around."""
-    return "".join(
-        "�" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char for char in text
-    )
 
 
 def bar(fraction: float, width: int = _BAR) -> str:

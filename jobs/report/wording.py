@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime
 
 DASH = "–"
@@ -64,3 +65,13 @@ def shorten(text: str, width: int) -> str:
 def plural(number: int, noun: str) -> str:
     """`1 customer`, `2 customers`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def clean(text: str) -> str:
+    """Replace control and direction-changing characters.
+
+    They could move a terminal's cursor or turn a line around, and the drawing engine aborts on some of them.
+    """
+    return "".join(
+        "�" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char for char in text
+    )
