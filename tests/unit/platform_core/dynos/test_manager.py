@@ -61,7 +61,7 @@ async def test_a_dyno_s_environment_is_the_app_s_and_nothing_else(platform: Plat
     assert env == {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",
+        "TMPDIR": "/tmp",  # noqa: S108  # the sandbox's
         "DATABASE_URL": "x://y",
         "GREETING": "hello|world",
         "HOME": "/app",
@@ -206,7 +206,8 @@ async def test_a_broken_new_release_does_not_keep_the_old_one(platform: Platform
 
 
 async def test_memory_over_quota_is_told_and_far_over_is_fatal(platform: Platform) -> None:
-    hog = 'perl -e \'$| = 1; $x = "x" x (600 << 20); print "big\\n"; sleep 1; $y = "y" x (900 << 20); print "no"\''
+    program = '$| = 1; $x = "x" x (600 << 20); sleep 1; $y = "y" x (900 << 20); print "no"'
+    hog = f"perl -e '{program}'"
     await platform.release(worker=hog)
     await platform.log.until_said("Error R15 (Memory quota vastly exceeded)")
     lines = platform.log.texts("heroku", "worker.1")

@@ -166,7 +166,8 @@ async def test_a_websocket_is_a_raw_tunnel(bench: Bench) -> None:
     await bench.web(handle)
     client = await bench.client()
     await client.send(
-        b"GET /chat HTTP/1.1\r\nHost: shop.localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        b"GET /chat HTTP/1.1\r\nHost: shop.localhost\r\n"
+        b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
     )
     assert (await client.head())[0] == 101
     assert await client.reader.readexactly(5) == b"early"
