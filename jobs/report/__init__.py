@@ -1,6 +1,6 @@
 """The report: finished runs rendered to one self-contained HTML file, and to the terminal.
 
-It reads run folders (`<output>.parquet` and `manifest.json`) and nothing else, so it needs no engine and no server.
+It reads run folders (`<output>.parquet` and `manifest.json`) and nothing else: no engine, no server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The report's charts as Vega and Vega-Lite specifications with their data inline.
 
-Text and rules are `currentColor`, marks are of middle tones: both read well on a light and on a dark page. Names from
-the data are values of fixed fields, never parts of an expression.
+Text and rules are `currentColor`, marks are of middle tones: readable on light and dark. Names from the
+data are values of fixed fields, never parts of an expression.
 """
 
 from __future__ import annotations
@@ -23,19 +23,34 @@ _INK = "currentColor"
 _FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
 _PADDING = {"left": 24, "top": 8, "right": 40, "bottom": 8}
 _AXIS = {
-    "labelColor": _INK, "titleColor": _INK, "domainColor": _INK, "tickColor": _INK, "gridColor": _INK,
-    "gridOpacity": 0.15, "domainOpacity": 0.4, "tickOpacity": 0.4, "labelFont": _FONT, "titleFont": _FONT,
-    "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
-}  # fmt: skip
+    "labelColor": _INK,
+    "titleColor": _INK,
+    "domainColor": _INK,
+    "tickColor": _INK,
+    "gridColor": _INK,
+    "gridOpacity": 0.15,
+    "domainOpacity": 0.4,
+    "tickOpacity": 0.4,
+    "labelFont": _FONT,
+    "titleFont": _FONT,
+    "labelFontSize": 12,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+}
 _CONFIG = {
     "axis": _AXIS,
     "legend": {
-        "labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT, "labelFontSize": 12,
-        "titleFontSize": 12, "titleFontWeight": "normal",
+        "labelColor": _INK,
+        "titleColor": _INK,
+        "labelFont": _FONT,
+        "titleFont": _FONT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
     },
     "view": {"stroke": None},
     "text": {"font": _FONT, "fontSize": 12, "color": _INK},
-}  # fmt: skip
+}
 Datum = dict[str, Any]
 #: What to sort or compare names by.
 Key = Callable[[str], float]
@@ -76,7 +91,7 @@ def bars(data: Sequence[Datum], axis: str) -> dict[str, Any]:
             {"mark": {"type": "bar", "color": ACCENT, "cornerRadiusEnd": 3, "height": {"band": 0.72}}},
             {"mark": {"type": "text", "align": "left", "dx": 6}, "encoding": {"text": {"field": "text"}}},
         ],
-    )  # fmt: skip
+    )
 
 
 def columns(data: Sequence[Datum], x_title: str, y_title: str) -> dict[str, Any]:
@@ -102,7 +117,7 @@ def columns(data: Sequence[Datum], x_title: str, y_title: str) -> dict[str, Any]
             {"mark": {"type": "bar", "color": ACCENT, "cornerRadiusEnd": 3, "width": {"band": 0.8}}},
             {"mark": {"type": "text", "dy": -8}, "encoding": {"text": {"field": "text"}}},
         ],
-    )  # fmt: skip
+    )
 
 
 def grouped_bars(data: Sequence[Datum], series: Sequence[str], axis: str) -> dict[str, Any]:
@@ -135,11 +150,11 @@ def grouped_bars(data: Sequence[Datum], series: Sequence[str], axis: str) -> dic
         height={"step": 10, "for": "offset"},
         mark={"type": "bar", "cornerRadiusEnd": 2},
         encoding={"y": y, "yOffset": offset, "x": x, "color": color},
-    )  # fmt: skip
+    )
 
 
 def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -> dict[str, Any]:
-    """A grid of cells, darker for more, with the number in each. Data: `x`, `y`, `value` (0..1 of ink), `text`."""
+    """Cells, darker for more, with the number in each. Data: `x`, `y`, `value` (0..1 of ink), `text`."""
     x = {
         "field": "x",
         "type": "ordinal",
@@ -166,12 +181,18 @@ def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -
         encoding={"x": x, "y": y},
         layer=[
             {
-                "mark": {"type": "rect", "color": ACCENT, "cornerRadius": 2, "stroke": _INK, "strokeOpacity": 0.12},
+                "mark": {
+                    "type": "rect",
+                    "color": ACCENT,
+                    "cornerRadius": 2,
+                    "stroke": _INK,
+                    "strokeOpacity": 0.12,
+                },
                 "encoding": {"fillOpacity": ink},
             },
             {"mark": {"type": "text", "fontSize": 11}, "encoding": {"text": {"field": "text"}}},
         ],
-    )  # fmt: skip
+    )
 
 
 def sankey(drawn: Layout, headings: Sequence[str], height: float) -> dict[str, Any]:
@@ -180,11 +201,16 @@ def sankey(drawn: Layout, headings: Sequence[str], height: float) -> dict[str, A
     colors = {name: PALETTE[min(index, len(PALETTE) - 1)] for index, name in enumerate(names)}
     nodes = [
         {
-            "x": node.x0, "x2": node.x1, "y": node.y0, "y2": max(node.y1, node.y0 + 1), "fill": colors[node.name],
-            "label": f"{shorten(node.name, 20)}  {count(node.value)}", "middle": (node.y0 + node.y1) / 2,
+            "x": node.x0,
+            "x2": node.x1,
+            "y": node.y0,
+            "y2": max(node.y1, node.y0 + 1),
+            "fill": colors[node.name],
+            "label": f"{shorten(node.name, 20)}  {count(node.value)}",
+            "middle": (node.y0 + node.y1) / 2,
         }
         for node in drawn.nodes
-    ]  # fmt: skip
+    ]
     links = [{"path": link.ribbon(), "fill": colors[link.source[1]]} for link in drawn.links]
     lefts = sorted({node.x0 for node in drawn.nodes})
     heads = [{"x": x, "text": text} for x, text in zip(lefts, headings, strict=True)]

@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the HTML report here")
     parser.add_argument("--title", default="Report", help="the title of the HTML report")
     parser.add_argument("--terminal", action="store_true", help="print the tables; so it does without --out")
-    return parser  # fmt: skip
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:

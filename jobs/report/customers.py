@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.report import charts
 from jobs.report.model import Cell, Chart, Section, grid
-from jobs.report.wording import count, label, money, percent, period
+from jobs.report.wording import count, label, money, percent, period, plural
 
 if TYPE_CHECKING:
     from jobs.report.runs import Row, RunFolder
@@ -39,12 +39,16 @@ def summary(run: RunFolder, rows: list[Row]) -> Section:
     table = grid(
         ("Purchases", "Customers", "Share", "Mean repeat purchase"),
         [
-            (names[n], count(buckets[n]), Cell(percent(buckets[n] / total), bar=buckets[n] / total),
-             money(sum(spent[n]) / len(spent[n]) if n in spent else None))
+            (
+                names[n],
+                count(buckets[n]),
+                Cell(percent(buckets[n] / total), bar=buckets[n] / total),
+                money(sum(spent[n]) / len(spent[n]) if n in spent else None),
+            )
             for n in names
         ],
         numeric=(1, 3),
-    )  # fmt: skip
+    )
     chart = Chart(
         finding,
         f"Histogram of customers by their number of purchases. {finding}.",
@@ -66,33 +70,43 @@ def rfm(run: RunFolder, rows: list[Row]) -> Section:
         worth[row["segment"]] += row["monetary_minor"]
     order = sorted(sizes, key=lambda name: (-worth[name], name))
     best = order[0]
-    part = worth[best] / money_total if money_total else None
-    finding = f"“{label(best)}” are {percent(sizes[best] / total)} of the customers and bring {percent(part)} of the money"
+    parts = {name: worth[name] / money_total if money_total > 0 else None for name in order}
+    part = parts[best]
+    finding = (
+        f"“{label(best)}” are {percent(sizes[best] / total)} of the customers"
+        f" and bring {percent(part)} of the money"
+    )
     bars = [
-        {"label": label(name), "value": max(worth[name], 0) / 100, "text": f"{money(worth[name])}  ({percent(worth[name] / money_total if money_total else None)})"}
+        {
+            "label": label(name),
+            "value": max(worth[name], 0) / 100,
+            "text": f"{money(worth[name])}  ({percent(parts[name])})",
+        }
         for name in order
-    ]  # fmt: skip
+    ]
     table = grid(
         ("Segment", "Customers", "Share of customers", "Money", "Share of money", "Money per customer"),
         [
-            (label(name), count(sizes[name]), Cell(percent(sizes[name] / total), bar=sizes[name] / total), money(worth[name]),
-             Cell(percent(worth[name] / money_total if money_total else None), bar=_bar(worth[name], money_total)), money(worth[name] / sizes[name]))
+            (
+                label(name),
+                count(sizes[name]),
+                Cell(percent(sizes[name] / total), bar=sizes[name] / total),
+                money(worth[name]),
+                Cell(percent(parts[name]), bar=parts[name]),
+                money(worth[name] / sizes[name]),
+            )
             for name in order
         ],
         numeric=(1, 3, 5),
-    )  # fmt: skip
+    )
     chart = Chart(
         finding, f"Bars of the money of each segment. {finding}.", charts.bars(bars, "money, net"), table
     )
     explanation = (
-        "Every customer has three scores, the highest number is best: recency (how lately they bought), frequency"
+        "Every customer has three scores, the highest is best: recency (how lately they bought), frequency"
         " (on how many days) and money (how much in all). Segments are named areas of recency and frequency."
     )
     return Section("Customer segments (RFM)", finding, explanation, run, (chart, _score_grid(rows)))
-
-
-def _bar(value: float, total: float) -> float | None:
-    return value / total if total > 0 else None
 
 
 def _score_grid(rows: list[Row]) -> Chart:
@@ -101,10 +115,15 @@ def _score_grid(rows: list[Row]) -> Chart:
     peak = max(cells.values())
     top = scores[-1]
     corner, lapsed = cells[top, top], cells[1, 1]
-    title = f"{count(corner)} customers score best on both recency and frequency; {count(lapsed)} score lowest on both"
+    title = (
+        f"{count(corner)} customers score best on both recency and frequency;"
+        f" {count(lapsed)} score lowest on both"
+    )
     data = [
-        {"x": str(f), "y": str(r), "value": cells[r, f] / peak, "text": count(cells[r, f])} for r in reversed(scores) for f in scores
-    ]  # fmt: skip
+        {"x": str(f), "y": str(r), "value": cells[r, f] / peak, "text": count(cells[r, f])}
+        for r in reversed(scores)
+        for f in scores
+    ]
     table = grid(
         ("Recency score", *(f"Frequency {f}" for f in scores)),
         [(str(r), *(count(cells[r, f]) for f in scores)) for r in reversed(scores)],
@@ -133,9 +152,16 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
     top = max((row["rate"] or 0.0 for row in shown if row["age"] > 0), default=0.0)
     names = {cohort: f"{period(cohort, unit)}  ({count(sizes[cohort])})" for cohort in kept}
     data = [
-        {"x": str(age), "y": names[cohort], "value": _ink(cells[cohort, age], top), "text": _cell(cells[cohort, age])}
-        for cohort in kept for age in lasting if (cohort, age) in cells
-    ]  # fmt: skip
+        {
+            "x": str(age),
+            "y": names[cohort],
+            "value": _ink(cells[cohort, age], top),
+            "text": _cell(cells[cohort, age]),
+        }
+        for cohort in kept
+        for age in lasting
+        if (cohort, age) in cells
+    ]
     table = grid(
         (f"First {unit}", "Size", *(f"+{age}" for age in lasting)),
         [
@@ -151,7 +177,8 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
     notes = []
     if len(cohorts) > len(kept) or len(ages) > len(lasting):
         notes.append(
-            f"Shown are the latest {len(kept)} of {len(cohorts)} cohorts and the first {len(lasting)} of {len(ages)} ages; retention.parquet has all."
+            f"Shown are the latest {len(kept)} of {len(cohorts)} cohorts"
+            f" and the first {len(lasting)} of {len(ages)} ages; retention.parquet has all."
         )
     if any(not row["mature"] for row in shown):
         notes.append("A star marks a cell whose period is not over yet: it may still grow.")
@@ -161,7 +188,10 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
         charts.heat(data, f"{unit}s since the first purchase or visit", f"first {unit} (size)"),
         table,
     )
-    explanation = f"A row holds those who started in the same {unit}. Read along it: what part of them was there again 1, 2, 3 {unit}s later. A cell that is missing has not happened yet."
+    explanation = (
+        f"A row holds those who started in the same {unit}. Read along it: what part of them was there again"
+        f" 1, 2, 3 {unit}s later. A cell that is missing has not happened yet."
+    )
     return Section("Retention by cohort", finding, explanation, run, (chart,), notes=tuple(notes))
 
 
@@ -177,15 +207,13 @@ def _cell(row: Row | None) -> str:
 
 
 def _pooled(rows: list[Row], unit: str) -> str:
-    """What part comes back after one period, and after the longest that is well known: mature cells, weighted."""
+    """What part is back after one and after three periods: over mature cells, weighted by their size."""
     parts = []
     for age in (1, 3):
         mature = [row for row in rows if row["age"] == age and row["mature"]]
         size = sum(row["cohort_size"] for row in mature)
         if size:
-            parts.append(
-                f"{percent(sum(row['users'] for row in mature) / size)} after {age} {unit}{'s' if age > 1 else ''}"
-            )
+            parts.append(f"{percent(sum(row['users'] for row in mature) / size)} after {plural(age, unit)}")
     return (
         f"Of those who start, {' and '.join(parts)} are back"
         if parts

@@ -1,4 +1,4 @@
-"""The report as one HTML file that loads nothing: styles and drawings are inline, and a policy forbids the rest."""
+"""The report as one HTML file that loads nothing: styles and drawings are inline, a policy forbids more."""
 
 from __future__ import annotations
 
@@ -39,8 +39,12 @@ def render_html(runs: Sequence[RunFolder], title: str, out: Path) -> None:
     drawings: Iterator[Markup] = iter([Markup(svg) for svg in draw([chart.spec for chart in charts])])  # noqa: S704 - checked by draw
     # PackageLoader's folder is package data; autoescape is on for every template, whatever its name.
     environment = Environment(
-        loader=PackageLoader("jobs.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # fmt: skip
+        loader=PackageLoader("jobs.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     page = environment.get_template(_TEMPLATE).render(
         title=title,
         sections=[

@@ -95,16 +95,18 @@ def _flow(rows: Sequence[Row], noun: str, end: str, total: float) -> Chart:
     listed = sorted(flowing.items(), key=lambda item: (item[0][2], -item[1], item[0]))
     last = max((link for link in drawn.links if link.target[1] == end), key=lambda link: link.value)
     return Chart(
-        f"“{last.source[1]}” is the last step before the {end.lower()} most often: {percent(last.value / covered)} of those drawn",
-        f"Sankey diagram of the {count(len(rows))} most common paths, {percent(covered / total if total else None)} of all"
-        f" {count(total)} {noun}s. The most common last step is {last.source[1]}, with {count(last.value)} {noun}s.",
+        f"“{last.source[1]}” is the last step before the {end.lower()} most often:"
+        f" {percent(last.value / covered)} of those drawn",
+        f"Sankey diagram of the {count(len(rows))} most common paths,"
+        f" {percent(covered / total if total else None)} of all {count(total)} {noun}s."
+        f" The most common last step is {last.source[1]}, with {count(last.value)} {noun}s.",
         charts.sankey(drawn, heads, _HEIGHT),
         grid(
             ("Column", "From", "To", f"{noun.capitalize()}s"),
             [(heads[at], source, target, count(value)) for (source, target, at), value in listed],
             numeric=(3,),
         ),
-    )  # fmt: skip
+    )
 
 
 def _main_names(weights: Sequence[tuple[Sequence[str], float]]) -> frozenset[str]:
@@ -137,21 +139,27 @@ def funnel(run: RunFolder, rows: list[Row]) -> Section:
     )
     bars = [
         {
-            "label": f"{row['step']}. {shorten(label(row['step_name']), 26)}", "value": row["entities"],
+            "label": f"{row['step']}. {shorten(label(row['step_name']), 26)}",
+            "value": row["entities"],
             "text": f"{count(row['entities'])}  ({percent(row['conversion_from_start'])})",
         }
         for row in shown
-    ]  # fmt: skip
+    ]
     table = grid(
         ("Group", "Step", "Reached", "Of the start", "Of the step before", "Median time from start"),
         [
-            (row["breakdown"], f"{row['step']}. {label(row['step_name'])}", count(row["entities"]),
-             Cell(percent(row["conversion_from_start"]), bar=row["conversion_from_start"]),
-             percent(row["conversion_from_previous"]), duration(row["ttc_p50_s"]))
+            (
+                row["breakdown"],
+                f"{row['step']}. {label(row['step_name'])}",
+                count(row["entities"]),
+                Cell(percent(row["conversion_from_start"]), bar=row["conversion_from_start"]),
+                percent(row["conversion_from_previous"]),
+                duration(row["ttc_p50_s"]),
+            )
             for row in rows
         ],
         numeric=(2, 4, 5),
-    )  # fmt: skip
+    )
     worst = max(
         pairwise(shown),
         key=lambda pair: pair[0]["entities"] - pair[1]["entities"],
@@ -160,7 +168,8 @@ def funnel(run: RunFolder, rows: list[Row]) -> Section:
     title = finding
     if worst is not None:
         lost = worst[0]["entities"] - worst[1]["entities"]
-        title = f"Most are lost between “{label(worst[0]['step_name'])}” and “{label(worst[1]['step_name'])}”: {plural(lost, 'user')}"
+        before, after = (label(row["step_name"]) for row in worst)
+        title = f"Most are lost between “{before}” and “{after}”: {plural(lost, 'user')}"
     chart = Chart(
         title,
         f"Bars of how many reach each of {len(shown)} steps. {finding}.",

@@ -20,7 +20,7 @@ ROW_LIMIT = 30
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A table cell. `bar` is a fraction 0..1 drawn beside the text; `tone` is `up`, `down`, `new` or `dropped`."""
+    """A cell. `bar` is a fraction 0..1 drawn beside the text; `tone` is `up`, `down`, `new` or `dropped`."""
 
     text: str
     bar: float | None = None

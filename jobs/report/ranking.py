@@ -31,9 +31,12 @@ def ranking(run: RunFolder, rows: list[Row]) -> Section:
     unit = run.param("period")
     when = f"{unit} of {period(latest, unit)}" if unit else "whole period"
     periods = len({row["period_start"] for row in rows})
-    explanation = f"Shown is the {when}, the latest of {periods}. ▲ and ▼ count the places won or lost since the {unit} before." if unit else (
-        "Items by their total over the whole period."
-    )  # fmt: skip
+    explanation = "Items by their total over the whole period."
+    if unit:
+        explanation = (
+            f"Shown is the {when}, the latest of {periods}."
+            f" ▲ and ▼ count the places won or lost since the {unit} before."
+        )
     return Section(
         "Ranking",
         charted[0][0].title,
@@ -58,16 +61,22 @@ def _segment(run: RunFolder, segment: str, rows: list[Row]) -> tuple[Chart, Grid
     table = grid(
         ("Rank", "Move", "Item", label(run.param("metric", "metric")).capitalize(), "Share", "Before"),
         [
-            (count(row["rank"]), _movement(row), row["item"], count(row["metric"]),
-             Cell(percent(row["share"]), bar=(row["share"] or 0.0) / top if top else None), count(row["previous_metric"]))
+            (
+                count(row["rank"]),
+                _movement(row),
+                row["item"],
+                count(row["metric"]),
+                Cell(percent(row["share"]), bar=(row["share"] or 0.0) / top if top else None),
+                count(row["previous_metric"]),
+            )
             for row in rows
         ],
         numeric=(0, 3, 5),
-    )  # fmt: skip
+    )
     bars = [
-        {"label": f"{row['rank']}. {shorten(row['item'], 28)}", "value": row["metric"], "text": f"{count(row['metric'])}  ({percent(row['share'])})"}
+        {"label": f"{row['rank']}. {shorten(row['item'], 28)}", "value": row["metric"], "text": _amount(row)}
         for row in ranked[:_BARS]
-    ]  # fmt: skip
+    ]
     finding = _finding(ranked, rows)
     within = "" if segment == "(all)" else f" in {segment}"
     summary = (
@@ -84,7 +93,8 @@ def _finding(ranked: list[Row], rows: list[Row]) -> str:
     leaders = [row for row in ranked if row["rank"] == ranked[0]["rank"]]
     names = " and ".join(f"“{shorten(row['item'], 40)}”" for row in leaders[:2])
     more = f" and {len(leaders) - 2} more" if len(leaders) > 2 else ""  # noqa: PLR2004 - two are named
-    text = f"{names}{more} {'leads' if len(leaders) == 1 else 'share the lead'} with {percent(leaders[0]['share'])} of the total"
+    verb = "leads" if len(leaders) == 1 else "lead, each"
+    text = f"{names}{more} {verb} with {percent(leaders[0]['share'])} of the total"
     climber = max(
         (row for row in rows if row["status"] == "up"), key=lambda row: row["movement"], default=None
     )
@@ -104,3 +114,7 @@ def _movement(row: Row) -> Cell:
     if status in {"new", "dropped"}:
         return Cell("new" if status == "new" else "✕ dropped", tone=status)
     return Cell("=" if status == "same" else DASH)
+
+
+def _amount(row: Row) -> str:
+    return f"{count(row['metric'])}  ({percent(row['share'])})"

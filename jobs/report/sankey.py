@@ -1,8 +1,8 @@
 """The layout of a Sankey diagram of paths: layered, stable, and every link between neighbouring layers.
 
-Paths are aligned at their end, so that the last column before the outcome holds every path's last step and no link
-jumps over a column. The same step keeps the same place in the order of every column, which keeps crossings few and
-makes two reports comparable.
+Paths are aligned at their end, so that the last column before the outcome holds every path's last step and no
+link jumps over a column. The same step keeps the same place in the order of every column, so crossings are
+few, which makes two reports comparable.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def layout(
     order = _order(values)
     scale = _scale(values, layers, height, gap)
     step = (width - node_width) / max(layers - 1, 1)
-    nodes = _stack(values, order, scale, layers, step, (height, gap, node_width))
+    nodes = _stack(values, order, scale, step, (height, gap, node_width))
     return Layout(tuple(nodes.values()), _links(flows, nodes, order, scale), layers)
 
 
@@ -118,13 +118,12 @@ def _stack(
     values: dict[Key, float],
     order: dict[str, tuple[float, str]],
     scale: float,
-    layers: int,
     step: float,
     measures: tuple[float, float, float],
 ) -> dict[Key, Node]:
     height, gap, breadth = measures
     nodes: dict[Key, Node] = {}
-    for layer in range(layers):
+    for layer in sorted({at for at, _ in values}):
         names = sorted((name for at, name in values if at == layer), key=lambda name: order[name])
         full = sum(values[layer, name] * scale for name in names) + gap * (len(names) - 1)
         y = max((height - full) / 2, 0.0)
@@ -148,10 +147,16 @@ def _links(
     leaving, arriving = _slices(flows, ends, 0, nodes, scale), _slices(flows, starts, 1, nodes, scale)
     return tuple(
         Link(
-            *pair, flows[pair], nodes[pair[0]].x1, nodes[pair[1]].x0, leaving[pair], arriving[pair], flows[pair] * scale
+            *pair,
+            flows[pair],
+            nodes[pair[0]].x1,
+            nodes[pair[1]].x0,
+            leaving[pair],
+            arriving[pair],
+            flows[pair] * scale,
         )
         for pair in ends
-    )  # fmt: skip
+    )
 
 
 def _slices(

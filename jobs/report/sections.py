@@ -1,4 +1,4 @@
-"""From run folders to sections: which output is told by which builder, and what is said when there is none."""
+"""From run folders to sections: which output is told by which builder, and what to say without one."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def build(runs: Sequence[RunFolder]) -> Report:
     for run in runs:
         known = [name for name in BUILDERS if (run.path / f"{name}.parquet").is_file()]
         if not known:
-            notes.append(
-                f"{run.analysis}: left out, the folder {run.path.name} holds no output that this report draws."
-            )
+            notes.append(f"{run.analysis}: left out, the folder {run.path.name} holds no output to report.")
         for name in known:
             rows = run.rows(name) or []
             if rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
-DASH = "–"
+DASH = "-"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 

@@ -43,7 +43,7 @@ PRODUCTS = (
 
 def shop(customers: int = 700, seed: int = 7) -> dict[str, pa.Table]:
     """Touches, conversions, items, transactions and events of customers who buy less and less often."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - a repeatable sample, no secret
     touches: list[dict[str, Any]] = []
     orders: list[dict[str, Any]] = []
     for number in range(customers):
@@ -71,12 +71,28 @@ def shop(customers: int = 700, seed: int = 7) -> dict[str, pa.Table]:
     ]
     return {
         "touches": pa.Table.from_pylist(touches),
-        "conversions": pa.table({"conversion_id": column["id"], "user_id": column["user_id"], "time": column["time"], "value_minor": column["amount"]}),
+        "conversions": pa.table(
+            {
+                "conversion_id": column["id"],
+                "user_id": column["user_id"],
+                "time": column["time"],
+                "value_minor": column["amount"],
+            }
+        ),
         "items": pa.table({"item": column["product"], "time": column["time"], "value": [1] * len(orders)}),
-        "transactions": pa.table({"customer_id": column["user_id"], "time": column["time"], "amount_minor": column["amount"]}),
+        "transactions": pa.table(
+            {"customer_id": column["user_id"], "time": column["time"], "amount_minor": column["amount"]}
+        ),
         "events": pa.Table.from_pylist(steps),
-        "purchases": pa.table({"user_id": column["user_id"], "time": column["time"], "seq": list(range(len(orders))), "event": ["purchase"] * len(orders)}),
-    }  # fmt: skip
+        "purchases": pa.table(
+            {
+                "user_id": column["user_id"],
+                "time": column["time"],
+                "seq": list(range(len(orders))),
+                "event": ["purchase"] * len(orders),
+            }
+        ),
+    }
 
 
 def make_runs(tables: dict[str, pa.Table], out: Path) -> list[RunFolder]:

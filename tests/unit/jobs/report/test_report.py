@@ -1,4 +1,4 @@
-"""The report over real runs: one file that loads nothing, with twins for every chart, and safe with any text."""
+"""The report over real runs: one file that loads nothing, with twins for every chart, safe with any text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ from jobs.report.terminal import bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 HOSTILE = "</script><script>alert(1)</script>"
 NASTY = (
@@ -89,15 +89,31 @@ def folder(
 
 def hostile_runs(tmp_path: Path) -> list[RunFolder]:
     size = len(NASTY)
-    ranking = pa.table({
-        "period_start": [0] * size, "segment": [HOSTILE] * size, "rank": list(range(1, size + 1)), "item": list(NASTY),
-        "metric": [float(size - n) for n in range(size)], "share": [0.1] * size, "previous_rank": [None] * size,
-        "movement": pa.array([None] * size, pa.int32()), "status": ["new"] * size, "previous_metric": pa.array([None] * size, pa.float64()),
-    })  # fmt: skip
-    paths = pa.table({
-        "path": [f"{name} > {HOSTILE}" for name in NASTY], "length": [2] * size, "entities": [3] * size, "conversions": [3] * size,
-        "value_minor": [100] * size, "share": [1 / size] * size, "p50_duration_s": [1.0] * size,
-    })  # fmt: skip
+    ranking = pa.table(
+        {
+            "period_start": [0] * size,
+            "segment": [HOSTILE] * size,
+            "rank": list(range(1, size + 1)),
+            "item": list(NASTY),
+            "metric": [float(size - n) for n in range(size)],
+            "share": [0.1] * size,
+            "previous_rank": [None] * size,
+            "movement": pa.array([None] * size, pa.int32()),
+            "status": ["new"] * size,
+            "previous_metric": pa.array([None] * size, pa.float64()),
+        }
+    )
+    paths = pa.table(
+        {
+            "path": [f"{name} > {HOSTILE}" for name in NASTY],
+            "length": [2] * size,
+            "entities": [3] * size,
+            "conversions": [3] * size,
+            "value_minor": [100] * size,
+            "share": [1 / size] * size,
+            "p50_duration_s": [1.0] * size,
+        }
+    )
     return [
         folder(tmp_path / "ranking", "ranking", ranking, "ranking", {"metric": HOSTILE}),
         folder(tmp_path / "paths", "paths", paths, HOSTILE),
@@ -107,14 +123,25 @@ def hostile_runs(tmp_path: Path) -> list[RunFolder]:
 def test_every_output_has_its_section_and_every_chart_its_twins(
     runs: list[RunFolder], tmp_path: Path
 ) -> None:
-    text, page = page_of(runs, tmp_path)
+    _text, page = page_of(runs, tmp_path)
     headings = [section.heading for section in build(runs).sections]
     assert headings == [
-        "Conversion paths", "Attribution", "Funnel", "Ranking", "Purchases per customer", "Customer segments (RFM)",
+        "Conversion paths",
+        "Attribution",
+        "Funnel",
+        "Ranking",
+        "Purchases per customer",
+        "Customer segments (RFM)",
         "Retention by cohort",
-    ]  # fmt: skip
+    ]
     charts = sum(len(section.charts) for section in build(runs).sections)
-    assert page.count("figure") == page.count("details") == sum(tag == "svg" and a.get("class") != "bar" for tag, a in page.tags) == charts == 8
+    assert (
+        page.count("figure")
+        == page.count("details")
+        == sum(tag == "svg" and a.get("class") != "bar" for tag, a in page.tags)
+        == charts
+        == 8
+    )
     assert (
         sum(
             attributes.get("role") == "img" and bool(attributes.get("aria-label"))
@@ -214,8 +241,10 @@ def test_a_table_that_breaks_its_contract_is_the_callers_mistake(tmp_path: Path)
 def test_a_chart_cannot_load_remote_data() -> None:
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "data": {"url": "http://127.0.0.1:9/data.json"}, "mark": "bar", "encoding": {"x": {"field": "a"}},
-    }  # fmt: skip
+        "data": {"url": "http://127.0.0.1:9/data.json"},
+        "mark": "bar",
+        "encoding": {"x": {"field": "a"}},
+    }
     with pytest.raises(JobsError, match="could not be drawn"):
         draw([spec])
 

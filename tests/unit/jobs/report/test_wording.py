@@ -7,14 +7,14 @@ import pytest
 from jobs.report import wording
 
 
-@pytest.mark.parametrize(("minor", "text"), [(123456, "1,234.56"), (0, "0.00"), (-250, "-2.50"), (None, "–")])
+@pytest.mark.parametrize(("minor", "text"), [(123456, "1,234.56"), (0, "0.00"), (-250, "-2.50"), (None, "-")])
 def test_money_comes_from_minor_units(minor: int | None, text: str) -> None:
     assert wording.money(minor) == text
 
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(0.4249, "42 %"), (0.042, "4.2 %"), (0.0996, "10 %"), (0, "0 %"), (1, "100 %"), (None, "–")],
+    [(0.4249, "42 %"), (0.042, "4.2 %"), (0.0996, "10 %"), (0, "0 %"), (1, "100 %"), (None, "-")],
 )
 def test_percents_have_a_decimal_only_where_it_counts(fraction: float | None, text: str) -> None:
     assert wording.percent(fraction) == text
