@@ -19,6 +19,8 @@ from addon.warehouse.names import OVERFLOW
 from addon.warehouse.schema import ARROW_TYPES, TableSchema
 
 _ROUNDS = 4
+_ROW = " row"
+"""The row number's name beside physical columns, none of which can have a space."""
 _SAMPLE_ROWS = 2_000
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -125,8 +127,8 @@ class Typer:
             rejected = bad
         table = pa.concat_tables([_physical(part, known, schema) for part, known in parts])
         if len(parts) > 1:
-            table = table.take(pc.sort_indices(table["rn"]))
-        return Typed(table.drop_columns(["rn"]).combine_chunks(), schema, rejected)
+            table = table.take(pc.sort_indices(table[_ROW]))
+        return Typed(table.drop_columns([_ROW]).combine_chunks(), schema, rejected)
 
     def _query(self, lines: pa.Table, sql: str) -> pa.Table:
         self._connection.register("lt", lines)
@@ -200,7 +202,7 @@ def aligned(table: pa.Table, schema: TableSchema) -> pa.Table:
 def _physical(part: pa.Table, known: TableSchema, final: TableSchema) -> pa.Table:
     """Name a query's positional columns physically, in the final schema's order, absent ones as NULL."""
     by_name = {column.stored[-1][0]: part[f"c{n}"] for n, column in enumerate(known.columns)}
-    columns: dict[str, pa.ChunkedArray] = {"rn": part["rn"]}
+    columns: dict[str, pa.ChunkedArray] = {_ROW: part["rn"]}
     for name, kind in final.physical():
         wanted = ARROW_TYPES[kind]
         values = by_name.get(name)

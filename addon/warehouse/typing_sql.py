@@ -40,7 +40,7 @@ def _text(column: Column) -> str:
 
 def fast(columns: Sequence[Column]) -> str:
     """Return the query for all rows: rn, ok, c0 (time), c1...; values of rows that are not ok mean nothing."""
-    inner, values, counted, checks = ["rn", "rt", "len(json_keys(l)) as lk"], [], [], []
+    inner, values, counted, checks = ["rn", "rt", "d", "len(json_keys(l)) as lk"], [], [], []
     for n, column in enumerate(columns):
         kind = _kind(column)
         counted.append(f"(c{n} is not null)::usmallint")
@@ -56,12 +56,13 @@ def fast(columns: Sequence[Column]) -> str:
         else:
             values.append(f"x{n} as c{n}")
     checks.append(f"(c0 is null or c0 between {MIN_TIME} and {MAX_TIME})")
+    checks.append("d is null")
     test = " and ".join([f"lk = {' + '.join(counted)}", *checks])
     shown = ", ".join(f"c{n}" for n in range(1, len(columns)))
     return (
         f"select rn, coalesce({test}, false) as ok, coalesce(c0, rt) as c0{', ' if shown else ''}{shown} "  # noqa: S608 - built from quoted literals and numbered names
-        f"from (select rn, rt, lk, {', '.join(values)} from (select {', '.join(inner)} "
-        f"from (select rn, rt, l, json_transform(l, {_spec(columns)}) as r from lt)))"
+        f"from (select rn, rt, d, lk, {', '.join(values)} from (select {', '.join(inner)} "
+        f"from (select rn, rt, d, l, json_transform(l, {_spec(columns)}) as r from lt)))"
     )
 
 

@@ -1,0 +1,143 @@
+"""The two-tier typing against a plain Python oracle, over values that break other readers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from addon.warehouse.schema import TableSchema
+from addon.warehouse.typed import Typed, Typer
+
+KINDS = {"i": "long", "d": "double", "b": "boolean", "s": "string", "j": "json"}
+SCHEMA = TableSchema().with_columns(KINDS.items())
+TEXTS = [
+    "0", "1", "-1", "-0", "1.0", "1.5", "1e3", "1E3", "-2.5e-3", "12345678901234567890", "1e400", "-1e400", "1e22",
+    str(2**53 - 1), str(2**53), str(2**53 + 1), str(2**63 - 1), str(2**63), str(-(2**63)), str(-(2**63) - 1),
+    str(2**64), "0.1", "1e-400", "123456789012345678901234567890",
+    '""', '"12"', '"1.5"', '"true"', '"nan"', '"Infinity"', '"x"', '"\\u0000"', '"\\u00e9\\ud83d\\ude00"', '"a\\"b\\\\c/d"',
+    "true", "false", "null", "{}", "[]", '{"a":1}', '{"a":{"b":[1,2,{"c":null}]}}', "[1,null,\"x\"]", '{"":""}',
+]  # fmt: skip
+KEYS = [*KINDS, "new", "NEW", "I", "a.b", "$x", "/y", "~z", "un known", "'q'", "rn", "l", "c0", "_overflow", "é", ""]
+MEMBERS = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TEXTS)), max_size=6)
+INTEGER = re.compile(r"-?\d+")
+
+
+def line_of(members: list[tuple[str, str]]) -> str:
+    return "{" + ",".join(f"{json.dumps(key)}:{text}" for key, text in members) + "}"
+
+
+def is_number(text: str) -> bool:
+    return text[0] in "-0123456789"
+
+
+def fits_long(text: str) -> bool:
+    return bool(INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
+
+
+def fits_double(text: str) -> bool:
+    if not is_number(text) or not math.isfinite(float(text)):
+        return False
+    return abs(float(text)) < 2**53 or not INTEGER.fullmatch(text) or int(float(text)) == int(text)
+
+
+def fits(kind: str, text: str) -> bool:
+    if kind == "long":
+        return fits_long(text)
+    if kind == "double":
+        return fits_double(text)
+    return kind != "boolean" or text in {"true", "false"}
+
+
+def same(value: Any, text: str, kind: str) -> bool:
+    """Tell whether a column's value is what the text says."""
+    if kind == "json" or (kind == "string" and text[0] != '"'):
+        return bool(json.loads(value) == json.loads(text))
+    return bool(value == json.loads(text))
+
+
+def shown(row: dict[str, Any], typed: Typed, key: str) -> Any:
+    """Return a logical column's value as the view puts it together."""
+    column = typed.schema.keys()[key]
+    values = (row[name] for name, _ in reversed(column.stored))
+    return next((value for value in values if value is not None), None)
+
+
+def check(batch: list[list[tuple[str, str]]], typed: Typed) -> None:
+    """Compare every row with the oracle: each value in its column, or in the overflow, and nothing else anywhere."""
+    assert typed.rejected == []
+    assert typed.table.num_rows == len(batch)
+    columns = typed.schema.keys()
+    for members, row in zip(batch, typed.table.to_pylist(), strict=True):
+        assert row["time"] == 77
+        last = dict(members)
+        overflow = json.loads(row["_overflow"] or "{}")
+        earlier = overflow.pop("_duplicates", {})
+        for key, text in last.items():
+            column = columns.get(key)
+            if text == "null":
+                assert key not in overflow
+                assert column is None or shown(row, typed, key) is None
+            elif column is not None and any(fits(kind, text) for _, kind in column.stored):
+                assert same(shown(row, typed, key), text, column.type), (key, text, column.type, row)
+                assert key not in overflow
+            else:
+                assert column is None or shown(row, typed, key) is None, (key, text, row)
+                assert overflow.pop(key) == json.loads(text)
+        for key, texts in earlier.items():
+            assert texts == [json.loads(text) for name, text in members if name == key][:-1]
+        assert set(earlier) == {key for key, _ in members if [name for name, _ in members].count(key) > 1}
+        assert overflow == {}
+        absent = set(columns) - set(last) - {"time"}
+        assert all(shown(row, typed, key) is None for key in absent)
+
+
+@pytest.fixture(scope="module")
+def typer() -> Iterator[Typer]:
+    engine = Typer()
+    yield engine
+    engine.close()
+
+
+def run(typer: Typer, batch: list[list[tuple[str, str]]], schema: TableSchema) -> Typed:
+    lines = pa.array([line_of(members) for members in batch], pa.string())
+    return typer.type_lines(lines, pa.array([77] * len(batch), pa.int64()), schema)
+
+
+def test_every_hostile_value_in_every_column(typer: Typer) -> None:
+    batch = [[(key, text)] for key in KEYS for text in TEXTS]
+    for schema in (SCHEMA, TableSchema()):
+        check(batch, run(typer, batch, schema))
+
+
+def test_every_hostile_value_alone_as_a_first_value(typer: Typer) -> None:
+    for text in TEXTS:
+        batch = [[("k", text)]]
+        check(batch, run(typer, batch, TableSchema()))
+
+
+@settings(deadline=None, max_examples=25)
+@given(batch=st.lists(MEMBERS, min_size=1, max_size=30), known=st.booleans())
+def test_any_batch_keeps_every_value(typer: Typer, batch: list[list[tuple[str, str]]], known: bool) -> None:
+    check(batch, run(typer, batch, SCHEMA if known else TableSchema()))
+
+
+@settings(deadline=None, max_examples=10)
+@given(first=st.lists(MEMBERS, min_size=1, max_size=8), second=st.lists(MEMBERS, min_size=1, max_size=8))
+def test_a_later_batch_keeps_the_columns_of_the_first(
+    typer: Typer, first: list[list[tuple[str, str]]], second: list[list[tuple[str, str]]]
+) -> None:
+    before = run(typer, first, TableSchema())
+    after = run(typer, second, before.schema)
+    check(second, after)
+    assert [column.name for column in after.schema.columns][: len(before.schema.columns)] == [
+        column.name for column in before.schema.columns
+    ]
+    assert set(before.schema.physical()) <= set(after.schema.physical())
