@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from platform_core.wire.octets import MAX_FRAME, FramingLost, Split, split_octets
-from platform_core.wire.syslog import StructuredData, SyslogMessage, parse
+from platform_core.wire.syslog import SyslogMessage, parse_without_structured_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def parse_frame(frame: bytes) -> SyslogMessage:
     Raises:
         SyslogError: the header does not parse.
     """
-    return parse(frame, StructuredData.ABSENT)
+    return parse_without_structured_data(frame)
 
 
 def is_logplex(content_type: str | None) -> bool:

@@ -15,6 +15,9 @@ MAX_PRI = 191
 """23 facilities and 7 severities: ``23 * 8 + 7``."""
 _NIL = b"-"
 _MICROS = 1_000_000
+_HEADS = {b"<%d>1" % pri: pri for pri in range(MAX_PRI + 1)}
+_LIMITS = (64, 255, 48, 128, 32)
+"""Bytes of TIMESTAMP, HOSTNAME, APP-NAME, PROCID and MSGID (RFC 5424 §6)."""
 
 # The lengths are those of RFC 5424 §6; a hostname is printable ASCII, we also take UTF-8 from sloppy senders.
 _HEADER = re.compile(
@@ -109,6 +112,27 @@ def parse(frame: bytes, structured_data: StructuredData = StructuredData.AUTO) -
     if structured_data is not StructuredData.ABSENT:
         raw, rest = _cut_structured_data(rest, required=structured_data is StructuredData.PRESENT)
     return SyslogMessage(pri, timestamp, hostname, app_name, procid, msgid, raw, rest)
+
+
+def parse_without_structured_data(frame: bytes) -> SyslogMessage:
+    """Read one message that has no structured-data field: the same as ``parse`` with ``ABSENT``, but fast.
+
+    Raises:
+        SyslogError: as ``parse``.
+    """
+    parts = frame.split(b" ", 6)
+    pri = _HEADS.get(parts[0])
+    if pri is not None and len(parts) == len(_LIMITS) + 2:
+        _, timestamp, hostname, app_name, procid, msgid, msg = parts
+        if (
+            0 < len(timestamp) <= _LIMITS[0]
+            and 0 < len(hostname) <= _LIMITS[1]
+            and 0 < len(app_name) <= _LIMITS[2]
+            and 0 < len(procid) <= _LIMITS[3]
+            and 0 < len(msgid) <= _LIMITS[4]
+        ):
+            return SyslogMessage(pri, timestamp, hostname, app_name, procid, msgid, None, msg)
+    return parse(frame, StructuredData.ABSENT)
 
 
 def _cut_structured_data(rest: bytes, *, required: bool) -> tuple[bytes | None, bytes]:

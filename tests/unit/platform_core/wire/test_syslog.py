@@ -13,6 +13,7 @@ from platform_core.wire.syslog import (
     parse_bsd,
     parse_structured_data,
     parse_timestamp,
+    parse_without_structured_data,
 )
 
 HEAD = b"<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - "
@@ -113,6 +114,19 @@ def test_rubbish_is_parsed_or_refused_but_never_crashes(
     except SyslogError:
         return
     assert frame.endswith(message.msg)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=9), st.booleans())
+def test_the_fast_reader_agrees_with_the_exact_one(words: list[bytes], head: bool) -> None:
+    frame = b" ".join([b"<190>1", *words]) if head else b" ".join(words)
+    try:
+        expected = parse(frame, StructuredData.ABSENT)
+    except SyslogError:
+        with pytest.raises(SyslogError):
+            parse_without_structured_data(frame)
+    else:
+        assert parse_without_structured_data(frame) == expected
 
 
 def test_a_long_run_of_opening_brackets_is_refused_quickly() -> None:
