@@ -132,7 +132,7 @@ def table(outcomes: list[Outcome]) -> Table:
         for item in outcome.figures:
             cells = [
                 Text(str(item["name"])),
-                number(item["value"]),
+                Text(number(item["value"])),
                 Text(item["unit"]),
                 Text(item["peer"] or "-"),
             ]
