@@ -108,5 +108,7 @@ async def _read_head(stdout: asyncio.StreamReader) -> tuple[int, list[tuple[byte
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return  # reaped: the number may be somebody else's by now
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

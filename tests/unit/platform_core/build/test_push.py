@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import subprocess
 import tarfile
 import time
@@ -129,6 +130,25 @@ def test_the_log_arrives_while_the_build_runs(host: Any, repo: Any) -> None:
     ended = time.monotonic()
     assert push.returncode != 0
     assert first - started < (ended - started) / 2
+
+
+def test_a_client_that_goes_away_ends_the_build(host: Any, repo: Any) -> None:
+    endless = "import time\nprint('began', flush=True)\ntime.sleep(60)\n"
+    repo.commit({**APP, "requirements.txt": "./slow\n", "slow/setup.py": endless})
+    builds = host.folder / "work" / "builds"
+    with subprocess.Popen(
+        ["git", "push", f"{host.url}/shop.git", "main"], cwd=repo.folder, stderr=subprocess.PIPE, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(repo.folder)}, start_new_session=True,
+    ) as push:  # fmt: skip
+        assert push.stderr is not None
+        next(line for line in push.stderr if "Installing requirements" in line)
+        assert list(builds.iterdir())
+        os.killpg(push.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while list(builds.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(builds.iterdir()) == []
+    assert host.published == []
 
 
 def test_an_unknown_language_is_rejected_with_the_next_step(host: Any, repo: Any) -> None:
