@@ -30,4 +30,8 @@ def _spark() -> Engine:
 ENGINES = {"duckdb": _duckdb, "spark": _spark}
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["report"]:
+        from jobs.report import main as report  # templates and drawing only when asked for
+
+        sys.exit(report(sys.argv[2:]))
     sys.exit(main(sys.argv[1:], ENGINES))
