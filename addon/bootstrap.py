@@ -97,7 +97,7 @@ def settings_from(environ_overrides: dict[str, Any]) -> Settings:
 
 
 def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
-    """Make the add-on's folder, credentials, database and local account where missing; return what others need."""
+    """Make folder, credentials, database and local account where missing; return what others need."""
     folder = settings.folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)

@@ -1,4 +1,4 @@
-"""The outer dispatcher: hot ingest routes go straight to raw ASGI, everything else to FastAPI behind the guard."""
+"""The outer dispatcher: hot ingest routes go to raw ASGI, everything else to FastAPI behind the guard."""
 
 from __future__ import annotations
 
@@ -74,6 +74,8 @@ class Application:
             return
         if scope["type"] != "http":
             return
+        if scope["path"].startswith("//"):
+            scope = _one_slash(scope)
         try:
             await self._route(scope)(scope, receive, send)
         except ClientGone:
@@ -86,6 +88,12 @@ class Application:
         if method == "PUT" and self._imports is not None and path.startswith(imports.PREFIX):
             return self._imports
         return self._rest or _not_here
+
+
+def _one_slash(scope: Scope) -> Scope:
+    """Undo the second slash that td-client puts before every path of an endpoint with a port."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    return {**scope, "path": "/" + scope["path"].lstrip("/"), "raw_path": b"/" + raw.lstrip(b"/")}
 
 
 async def _not_here(_scope: Scope, _receive: Any, send: Any) -> None:

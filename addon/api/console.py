@@ -22,11 +22,13 @@ router = APIRouter()
 _COOKIE = "sluice-session"
 _NAV_COOKIE = "heroku-nav-data"
 _MAX_NAV = 3_000
+_NOWHERE_ELSE = "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _PAGE = Environment(
     loader=PackageLoader("addon.api"), autoescape=True, undefined=StrictUndefined
 ).get_template("account.html")
 _FIELDS = (
-    "resource_id", "resource_token", "user_scoped_resource_token", "user_id", "email", "timestamp", "id", "token",
+    "resource_id", "resource_token", "user_scoped_resource_token", "user_id", "email", "timestamp", "id",
+    "token",
 )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def account_page(rooms: Rooms, resource: Annotated[Resource, Depends(signed_in)]
         server=rooms.public_url,
         tables=_tables(rooms, account.id),
     )
-    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; {_NOWHERE_ELSE}"
     return HTMLResponse(page, headers={"content-security-policy": policy})
 
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 from typing import Any
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from addon.api.raw import MAX_BODY, Scope, answer, answer_error, headers_of, read_body
 from addon.api.services import Services
@@ -110,7 +110,7 @@ def _inflated(body: bytes) -> bytes:
     inflate = isal_zlib.decompressobj(_GZIP)
     try:
         data = inflate.decompress(body, _MAX_INFLATED + 1)
-    except isal_zlib.IsalError as error:
+    except igzip_lib.IsalError as error:
         raise InvalidInput("The gzip body is damaged.") from error
     if len(data) > _MAX_INFLATED:
         raise TooLarge("The body is over 64 MiB after decompression.", hint="Send smaller batches.")

@@ -67,7 +67,7 @@ class ImportRoutes:
 
 
 def _parts(scope: Scope) -> tuple[str, str, str | None]:
-    """Take database, table and upload id out of the path, which is decoded part by part: a part may hold %2F."""
+    """Take database, table and upload id out of the path, decoded part by part: a part may hold %2F."""
     path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
     prefix = _WITH_ID if path.startswith(_WITH_ID) else _PLAIN
     parts = [unquote(part) for part in path.removeprefix(prefix).split("/")]

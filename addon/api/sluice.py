@@ -28,7 +28,7 @@ _MAX_NUMBER = 18
 
 @router.post("/query")
 async def query(request: Request, identity: Reader, rooms: Rooms, params: Parameters) -> Response:
-    """Run {sql, database, dialect} and return its rows: JSON, or an Arrow IPC stream when Accept asks for it."""
+    """Run {sql, database, dialect}; the rows come as JSON, or as an Arrow IPC stream when Accept says so."""
     sql, database = params.text("sql"), params.text("database", "logs")
     if not sql.strip():
         raise InvalidInput("The query is empty.", hint='Send {"sql": "SELECT …", "database": "…"}.')

@@ -133,13 +133,14 @@ class AnalysisExecution:
 
 def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -> SandboxSpec:
     inputs = [f"--input={table}={root}/in/{table}.parquet" for table in params["inputs"]]
+    temporary = f"{root}/tmp"  # noqa: S108  (below the job's own folder)
     environment = {
         "PYTHONPATH": python_path(),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "HOME": f"{root}/tmp",
-        "TMPDIR": f"{root}/tmp",
-        "SPARK_LOCAL_DIRS": f"{root}/tmp",
+        "HOME": temporary,
+        "TMPDIR": temporary,
+        "SPARK_LOCAL_DIRS": temporary,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
         "TZ": "UTC",
@@ -149,8 +150,10 @@ def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -
         environment["JAVA_HOME"] = os.environ["JAVA_HOME"]
     return SandboxSpec(
         argv=[
-            sys.executable, "-s", "-m", "jobs", "run", params["name"], f"--engine={params['engine']}", *inputs,
-            f"--params={json.dumps(params['params'])}", f"--out={root}/out",
+            *(sys.executable, "-s", "-m", "jobs", "run", params["name"], f"--engine={params['engine']}"),
+            *inputs,
+            f"--params={json.dumps(params['params'])}",
+            f"--out={root}/out",
         ],
         env=environment,
         cwd=root,
@@ -159,4 +162,4 @@ def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -
         hostname="analysis",
         memory_bytes=_MEMORY,
         max_pids=_MAX_PIDS,
-    )  # fmt: skip
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from addon.query.workers import WorkerPool
 from addon.store.catalog import SqlCatalog
 from addon.warehouse.view import view_sql
 from platform_core.base.clock import Clock
+from platform_core.base.errors import NotFound
 
 MAX_RESULT_BYTES = 8 << 30
 _MAX_SYNCHRONOUS_BYTES = 256 << 20
+_TRAVERSABLE = 0o055
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,21 @@ class QueryService:
             UserError: the query is refused.
             QueryFailed: it failed, was killed, or took longer than the plan allows.
         """
-        compiled = await self.compile(account, query)
+        compiled = await self._compile_fresh(account, query)
         snapshots = await self._pin(account, compiled)
         async with self._pool.lend(account) as worker:
             views = {name: _view(worker, snapshot) for name, snapshot in snapshots.items()}
             request = Request(compiled.sql, views, query.form, query.max_bytes)
             timeout = account.plan.query_timeout_s
             return await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
+
+    async def _compile_fresh(self, account: Account, query: Query) -> CompiledQuery:
+        """Compile; a table that is not there may be about to come out of the write-ahead log."""
+        try:
+            return await self.compile(account, query)
+        except NotFound:
+            await self._ingestor.flush(account.id)
+            return await self.compile(account, query)
 
     async def compile(self, account: Account, query: Query) -> CompiledQuery:
         """Check and translate a query.
@@ -122,7 +133,11 @@ class QueryService:
         return await asyncio.to_thread(self._snapshots, compiled.views)
 
     def _snapshots(self, views: Mapping[str, TableRef]) -> Mapping[str, Snapshot | None]:
-        return {name: self._warehouse.snapshot(ref) for name, ref in views.items()}
+        pinned = {name: self._warehouse.snapshot(ref) for name, ref in views.items()}
+        for snapshot in pinned.values():
+            if snapshot is not None:
+                _open_folders(snapshot)
+        return pinned
 
 
 def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
@@ -134,6 +149,14 @@ def _view(worker: Worker, snapshot: Snapshot | None) -> str:
     if snapshot is None:  # created, but nothing was ever imported
         return "SELECT CAST(NULL AS BIGINT) AS time WHERE false"
     return view_sql(snapshot, [worker.path_inside(Path(file)) for file in snapshot.files])
+
+
+def _open_folders(snapshot: Snapshot) -> None:
+    """Let the worker's uid traverse the table's folder; the add-on's own folder above keeps others out."""
+    for folder in {Path(file).parent for file in snapshot.files}:
+        mode = folder.stat().st_mode
+        if mode & _TRAVERSABLE != _TRAVERSABLE:
+            folder.chmod(stat.S_IMODE(mode) | _TRAVERSABLE)
 
 
 def _read_all(descriptor: int) -> bytes:

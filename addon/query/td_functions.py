@@ -34,7 +34,7 @@ def rewrite_td_functions(tree: exp.Query, times: Times) -> exp.Query:
     Raises:
         InvalidInput: an argument is wrong, or the function is not known.
     """
-    calls = [call for call in tree.find_all(exp.Anonymous) if call.name.upper().startswith("TD_")]
+    calls = [call for call in tree.find_all(exp.Anonymous) if _is_ours(call.name.upper())]
     for call in reversed(calls):  # find_all walks breadth first, so inner calls come later
         handler = _HANDLERS.get(call.name.upper())
         if handler is None:
@@ -44,6 +44,10 @@ def rewrite_td_functions(tree: exp.Query, times: Times) -> exp.Query:
         except IndexError as error:
             raise InvalidInput(f"{call.name.upper()} is missing an argument.") from error
     return tree
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("TD_") or name in _HANDLERS
 
 
 def _build(template: str, **nodes: _Node) -> _Node:
@@ -195,6 +199,8 @@ _HANDLERS: dict[str, Callable[[Sequence[_Node], Times], _Node]] = {
     "TD_TIME_ADD": _time_add,
     "TD_DATE_TRUNC": _date_trunc,
     "TD_SCHEDULED_TIME": _scheduled_time,
+    "NAN": _template("CAST('nan' AS DOUBLE)"),  # Trino's, which sqlglot leaves as they are
+    "INFINITY": _template("CAST('infinity' AS DOUBLE)"),
     "TD_MD5": _template("md5(:a)", "a"),
     "TD_URL_DECODE": _template("url_decode(:a)", "a"),
     "TD_URL_ENCODE": _template("url_encode(:a)", "a"),

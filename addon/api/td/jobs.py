@@ -34,6 +34,8 @@ async def issue(
     kind: str, database: str, identity: Reader, rooms: Rooms, params: Parameters
 ) -> dict[str, Any]:
     """Queue a query."""
+    if not await asyncio.to_thread(rooms.catalog.database_exists, identity.account.id, database):
+        await rooms.ingestor.flush(identity.account.id)  # a log line that was acked may be about to make it
     job = await rooms.runner.issue(await asyncio.to_thread(_request, kind, database, identity, rooms, params))
     await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_S)
     return {"job": str(job.id), "job_id": str(job.id), "database": database}
@@ -123,7 +125,7 @@ async def kill(job_id: str, identity: Reader, rooms: Rooms) -> dict[str, Any]:
 async def result(
     job_id: str, request: Request, identity: Reader, rooms: Rooms, params: Parameters
 ) -> Response:
-    """Return a job's rows in one of the formats; msgpack.gz is the stored file, byte for byte, with ranges."""
+    """Return a job's rows in one of the formats; msgpack.gz is the stored file itself, with ranges."""
     job = await asyncio.to_thread(_find, job_id, identity, rooms)
     path = None if job.result_path is None else rooms.results / job.result_path
     if job.state is not JobState.SUCCESS or path is None or not path.exists():

@@ -1,4 +1,4 @@
-"""One reader for the four ways in which TD clients send parameters: multipart, form, JSON and query string."""
+"""One reader for the ways in which TD clients send parameters: multipart, form, JSON, query string."""
 
 from __future__ import annotations
 

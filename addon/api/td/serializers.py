@@ -72,7 +72,7 @@ def database_json(info: DatabaseInfo) -> dict[str, Any]:
 
 
 def schema_text(info: TableInfo) -> str:
-    """Return the table's schema as TD does, as JSON text: the declared columns, then those that were detected."""
+    """Return the table's schema as TD does, as JSON text: declared columns, then detected ones."""
     columns = [
         [column.name, column.type, *([column.alias] if column.alias else [])] for column in info.declared
     ]
