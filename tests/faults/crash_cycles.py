@@ -78,7 +78,7 @@ def build(home: Path) -> IngestService:
     """Return the service on ``home``, with small segments so that rotation happens often."""
     catalog = MemoryCatalog()
     catalog.ensure_table(REF)
-    limits = WalLimits(segment_bytes=20_000, reserve_bytes=0)
+    limits = WalLimits(segment_bytes=60_000, reserve_bytes=0)
     return IngestService(
         home / "wal",
         DeltaWarehouse(home / "warehouse"),
@@ -227,7 +227,7 @@ def main(argv: Sequence[str]) -> int:
     rng = random.Random(options.seed)
     plan: list[str | None] = [None] * options.kills
     if options.failpoints:
-        plan += [f"{name}:abort@{rng.randint(1, 4)}" for name in FAILPOINTS]
+        plan += [f"{name}:abort@{rng.randint(1, 3)}" for name in FAILPOINTS]
     rng.shuffle(plan)
     ends = [cycle(options.home, failpoint=point, delay=0 if point else rng.uniform(0, 0.6)) for point in plan]
     missed = [point for point, end in zip(plan, ends, strict=True) if point is not None and end != "failpoint"]
