@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
+
+#: What a failing statement raises: some errors reach Python as they came from Java.
+_FAILURES = (PySparkException, Py4JError)
 
 MASTER_VARIABLE = "SLUICE_SPARK_MASTER"
 _DEFAULT_MASTER = "local[2]"
@@ -106,16 +110,19 @@ class SparkEngine:
 
     Args:
         session: the session to branch from; the process's own is started when None.
+        conf: settings of Spark SQL for this engine only; results do not depend on them.
     """
 
     name = "spark"
     version: str = pyspark.__version__
 
-    def __init__(self, session: SparkSession | None = None) -> None:
+    def __init__(self, session: SparkSession | None = None, *, conf: Mapping[str, str] | None = None) -> None:
         """Branch a session."""
         self._session: Any = (session or start_session()).newSession()
         for key in ("spark.sql.session.timeZone", "spark.sql.ansi.enabled", "spark.sql.shuffle.partitions"):
             self._session.conf.set(key, _CONF[key])
+        for key, value in (conf or {}).items():
+            self._session.conf.set(key, value)
         self._dialect = SparkDialect()
         self._cached: dict[str, Any] = {}
 
@@ -144,7 +151,7 @@ class SparkEngine:
     def _read(self, name: str, files: Sequence[Path], load: Any) -> None:
         try:
             load(self._session.read).createOrReplaceTempView(name)
-        except PySparkException as error:
+        except _FAILURES as error:
             raise InputError(f"cannot read {', '.join(map(str, files))}: {_first_line(error)}") from error
 
     def register_arrow(self, name: str, table: pa.Table) -> None:
@@ -171,13 +178,13 @@ class SparkEngine:
         """Run a query."""
         try:
             return self._sql(sql).toArrow()
-        except PySparkException as error:
+        except _FAILURES as error:
             raise EngineError(_first_line(error)) from error
 
     def _sql(self, sql: str) -> Any:
         try:
             return self._session.sql(sql)
-        except PySparkException as error:
+        except _FAILURES as error:
             raise EngineError(_first_line(error)) from error
 
     def close(self) -> None:
@@ -193,6 +200,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     return [str(file) for file in files]
 
 
-def _first_line(error: PySparkException) -> str:
+def _first_line(error: Exception) -> str:
     """Spark's message without the Java stack."""
-    return str(error).strip().split("\n", 1)[0]
+    lines = str(error).strip().splitlines()
+    return lines[1] if len(lines) > 1 and isinstance(error, Py4JError) else lines[0]

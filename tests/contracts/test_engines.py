@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,14 +15,18 @@ from jobs.engines.duck import DuckEngine
 from jobs.engines.spark import SparkEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+#: Compiling each query to Java code costs more than it saves on a few rows.
+SMALL_DATA = {"spark.sql.codegen.wholeStage": "false", "spark.sql.shuffle.partitions": "1"}
 
 pytestmark = pytest.mark.xdist_group("spark")
 
 
 @pytest.fixture(scope="module", params=["duckdb", "spark"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    made: Engine = DuckEngine(threads=1) if request.param == "duckdb" else SparkEngine()
+    made: Engine = DuckEngine(threads=1) if request.param == "duckdb" else SparkEngine(conf=SMALL_DATA)
     yield made
     made.close()
 
@@ -36,9 +39,9 @@ def rows(engine: Engine, sql: str) -> list[dict[str, Any]]:
 def test_parquet_files_are_one_table_by_column_name(engine: Engine, tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1], "b": ["x"]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"b": ["y"], "a": [2]}), tmp_path / "2.parquet")
-    engine.register_parquet("both", [tmp_path / "1.parquet", tmp_path / "2.parquet"])
-    assert rows(engine, "SELECT a, b FROM both ORDER BY a") == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
-    assert {name: column.kind for name, column in engine.columns("both").items()} == {
+    engine.register_parquet("two_files", [tmp_path / "1.parquet", tmp_path / "2.parquet"])
+    assert rows(engine, "SELECT a, b FROM two_files ORDER BY a") == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    assert {name: column.kind for name, column in engine.columns("two_files").items()} == {
         "a": Kind.INTEGER,
         "b": Kind.TEXT,
     }

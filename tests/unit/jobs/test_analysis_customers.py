@@ -99,7 +99,7 @@ def test_rfm_thresholds_give_equal_values_equal_scores(run: Any, rows: list[Any]
         assert row["m"] == 1 + sum(row["monetary_minor"] >= cut for cut in cuts["m_thresholds"])
 
 
-def test_the_shipped_segments_cover_every_score_once(run: Any) -> None:
+def test_the_shipped_segments_cover_every_score_once() -> None:
     text = (Path(__file__).parents[3] / "jobs/analyses/data/rfm_segments.csv").read_text(encoding="utf-8")
     boxes = [line.split(",") for line in text.splitlines()[1:]]
     for r in range(1, 6):
@@ -143,7 +143,7 @@ def test_cdnow_gives_the_published_customers(run: Any) -> None:
     ],
 )
 def test_impossible_rfm_parameters_are_refused(run: Any, params: dict[str, Any]) -> None:
-    with pytest.raises(ParameterError, match="parameter (r_thresholds|buckets|as_of)"):
+    with pytest.raises(ParameterError, match=r"parameter (r_thresholds|buckets|as_of)"):
         run("rfm", {"transactions": []}, params)
 
 

@@ -104,7 +104,8 @@ def test_the_other_row_completes_the_shares(run: Any) -> None:
 
 
 def test_an_item_that_falls_out_of_the_top_is_not_dropped(run: Any) -> None:
-    items = scores(a=9, b=5) + [
+    items = [
+        *scores(a=9, b=5),
         {"item": "a", "value": 1, "period_start": DAY},
         {"item": "b", "value": 5, "period_start": DAY},
     ]

@@ -1,0 +1,225 @@
+"""Running from files: contracts kept or refused, manifests that repeat, and the command line's manners."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.contracts.errors import InputError, UnknownAnalysisError
+from jobs.engine.staging import Source
+from jobs.engines.duck import DuckEngine
+from jobs.registry import find, names
+from jobs.run.cli import main
+from jobs.run.hashing import hash_tables
+from jobs.run.runner import run_analysis
+
+ROOT = Path(__file__).parents[3]
+ENGINES = {"duckdb": DuckEngine, "spark": DuckEngine}
+CSV = 'client,when,cents,note\n1,1000,5,"a,b"\n2,2000,-7,\n,3000,1,x\n3,,1,x\n4,99999999999999,1,x\n'
+MAPPING = [
+    "--map",
+    "transactions.customer_id=client",
+    "--map",
+    "transactions.time=when",
+    "--map",
+    "transactions.amount_minor=cents",
+]
+
+
+@pytest.fixture
+def purchases(tmp_path: Path) -> Path:
+    file = tmp_path / "purchases.csv"
+    file.write_text(CSV, encoding="utf-8")
+    return file
+
+
+def cli(*arguments: str | Path) -> int:
+    return main([str(argument) for argument in arguments], ENGINES)
+
+
+def test_a_run_writes_parquet_and_a_manifest_that_repeats(
+    purchases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    arguments = [
+        "run",
+        "rfm",
+        "--input",
+        f"transactions={purchases}",
+        *MAPPING,
+        "--snapshot",
+        "transactions=7",
+    ]
+    assert cli(*arguments, "--params", '{"buckets": 2}', "--out", first) == 0
+    manifest = json.loads((first / "manifest.json").read_text())
+    assert manifest["rows_in"] == {"transactions": 5}
+    assert manifest["rows_excluded"] == {
+        "transactions": {"null_customer_id": 1, "null_time": 1, "time_out_of_range": 1}
+    }
+    assert (manifest["analysis"], manifest["engine"], manifest["params"]["buckets"]) == ("rfm", "duckdb", 2)
+    assert manifest["inputs"]["transactions"]["snapshot"] == "7"
+    assert pq.read_table(first / "rfm.parquet").column("customer_id").to_pylist() == ["1"]
+    assert cli("run", "--from-manifest", first / "manifest.json", "--out", again) == 0
+    repeated = json.loads((again / "manifest.json").read_text())
+    assert {key: repeated[key] for key in ("result_hash", "params", "inputs", "rows_in")} == {
+        key: manifest[key] for key in ("result_hash", "params", "inputs", "rows_in")
+    }
+    assert "rfm.parquet  1 rows" in capsys.readouterr().out
+
+
+def test_a_manifest_whose_input_changed_is_not_repeated(
+    purchases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("run", "rfm", "--input", f"transactions={purchases}", *MAPPING, "--out", tmp_path / "o")
+    purchases.write_text(CSV + "9,9,9,\n", encoding="utf-8")
+    assert cli("run", "--from-manifest", tmp_path / "o" / "manifest.json", "--out", tmp_path / "p") == 2
+    assert "changed since the manifest was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nope", "--out", "x"], "no analysis 'nope'; there are sessions"),
+        (["run", "rfm", "--out", "x"], "give --input transactions=FILE"),
+        (["run", "rfm", "--input", "transactions=none.csv", "--out", "x"], "no such file: none.csv"),
+        (["run", "rfm", "--input", "orders=none.csv", "--out", "x"], "rfm has no input orders; it reads"),
+        (["run", "rfm", "--input", "transactions", "--out", "x"], "write TABLE=FILE"),
+        (["run", "rfm", "--params", "{", "--out", "x"], "--params is not JSON"),
+        (["run", "rfm", "--params", "[]", "--out", "x"], "--params must be a JSON object"),
+        (["run", "rfm", "--map", "a.b=c", "--out", "x"], "write TABLE.COLUMN=NAME"),
+        (["run", "rfm", "--engine", "hive", "--out", "x"], "invalid choice: 'hive'"),
+        (["run", "--from-manifest", "none.json", "--out", "x"], "none.json: No such file"),
+        (["describe", "nope"], "no analysis 'nope'"),
+        ([], "arguments are required: command"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_analysis_describes_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("describe", name, "--json") == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["inputs"]
+    assert described["parameters"]
+    assert all(output["key"] for output in described["outputs"])
+    assert cli("describe", name) == 0
+    text = capsys.readouterr().out
+    assert all(f"{parameter['name']}: " in text for parameter in described["parameters"])
+
+
+def events(**columns: Any) -> pa.Table:
+    base = {"user_id": ["u", "u"], "time": [1, 2], "seq": [1, 2], "event": ["a", "b"]}
+    return pa.table({key: value for key, value in (base | columns).items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (events(seq=None), r"events: column seq \(BIGINT\) is missing; the file has user_id, time, event"),
+        (events(time=[1.5, 2.5]), "column time is DOUBLE; time must be BIGINT of Unix seconds"),
+        (events(event=[True, False]), "column event is BOOLEAN"),
+        (events(time=[1_700_000_000_000, 1_700_000_000_001]), "are these milliseconds"),
+    ],
+)
+def test_a_broken_contract_is_refused_with_its_column(
+    duck: DuckEngine, table: pa.Table, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run_analysis("sessions", duck, {"events": table})
+
+
+@pytest.mark.parametrize("text", ["1.5", "1_000", "0x10", "1e3", "abc"])
+def test_csv_texts_that_are_no_integers_are_refused(duck: DuckEngine, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(f"customer_id,time,amount_minor\na,5,7\nb,6,{text}\n", encoding="utf-8")
+    with pytest.raises(
+        InputError, match=f"1 values of column amount_minor are not BIGINT, for example '{text}'"
+    ):
+        run_analysis("rfm", duck, {"transactions": file})
+
+
+def test_repeated_events_count_once_and_are_reported(duck: DuckEngine) -> None:
+    table = events(user_id=["u", "u"], time=[5, 5], seq=[1, 1], event=["b", "a"])
+    result = run_analysis("sessions", duck, {"events": table})
+    assert result.tables["sessions"].column("entry_event").to_pylist() == ["a"]
+    assert result.manifest["rows_excluded"] == {"events": {"duplicate": 1}}
+
+
+def test_integers_may_name_users_and_other_columns_are_ignored(duck: DuckEngine) -> None:
+    table = events(user_id=[7, 8], other=[[1], [2]])
+    sessions = run_analysis("sessions", duck, {"events": table}).tables["sessions"]
+    assert sessions.column("user_id").to_pylist() == ["7", "8"]
+
+
+def test_a_renamed_column_must_exist(duck: DuckEngine) -> None:
+    with pytest.raises(InputError, match="column visitor"):
+        run_analysis("sessions", duck, {"events": Source(table=events(), names={"user_id": "visitor"})})
+    with pytest.raises(InputError, match="events has no such column"):
+        run_analysis("sessions", duck, {"events": Source(table=events(), names={"uid": "user_id"})})
+
+
+def test_unknown_names_are_refused_before_anything_is_read() -> None:
+    with pytest.raises(UnknownAnalysisError, match="clv"):
+        find("clv")
+
+
+def test_the_hash_sees_values_not_row_order_nor_last_bits() -> None:
+    one = pa.table({"k": ["a", "b"], "x": [0.1 + 0.2, None]})
+    other = pa.table({"k": ["b", "a"], "x": [None, 0.3]})
+    changed = pa.table({"k": ["b", "a"], "x": [None, 0.300001]})
+
+    def digest(table: pa.Table) -> str:
+        return hash_tables({"t": (table, ["k"])})
+
+    assert digest(one) == digest(other)
+    assert digest(one) != digest(changed)
+    assert digest(pa.table({"k": ["ab", "c"]})) != digest(pa.table({"k": ["a", "bc"]}))
+
+
+@pytest.mark.xdist_group("spark")
+def test_the_program_gives_the_same_hash_on_both_engines(purchases: Path, tmp_path: Path) -> None:
+    hashes = []
+    for engine in ("duckdb", "spark"):
+        out = tmp_path / engine
+        command = [
+            sys.executable,
+            "-m",
+            "jobs",
+            "run",
+            "customer_summary",
+            "--engine",
+            engine,
+            "--out",
+            str(out),
+        ]
+        done = subprocess.run(
+            [*command, "--input", f"transactions={purchases}", *MAPPING],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        hashes.append(json.loads((out / "manifest.json").read_text())["result_hash"])
+    assert hashes[0] == hashes[1]
+
+
+def test_duckdb_runs_without_loading_spark() -> None:
+    code = "import sys, jobs.__main__ as m; m.ENGINES['duckdb'](); print('pyspark' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
