@@ -116,7 +116,7 @@ class Sender:
                 return judge(response.status_code)
         except TimeoutError:
             return Verdict(Outcome.FAILED, "timeout")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
             bad = _certificate_error(error)
             return Verdict(Outcome.FAILED, bad or type(error).__name__, bad_certificate=bad is not None)
 

@@ -123,11 +123,23 @@ class DrainWorker:
 
     async def _run(self) -> None:
         while not (self._closing and self._idle()):
-            frame = await self._next_frame()
-            if frame is not None:
-                self._held = frame
-                await self._deliver(frame)
-                self._held = None
+            try:
+                frame = await self._next_frame()
+                if frame is not None:
+                    self._held = frame
+                    await self._deliver(frame)
+                    self._held = None
+            except Exception:  # noqa: BLE001 - a drain must outlive any fault of ours, and count what it cost
+                await self._survive()
+
+    async def _survive(self) -> None:
+        """Go on after an error that nobody foresaw; a frame in hand is lost unless it is on disk."""
+        _log.exception("drain_crashed", drain=self.drain.id)
+        self._failures += 1
+        held, self._held = self._held, None
+        if held is not None and not held.stored:
+            self._count_loss(held, "an internal error")
+        await self._back_off()
 
     def _idle(self) -> bool:
         return not self._buffer and not self._spill

@@ -87,7 +87,7 @@ class Logplex:
         if not lines:
             return
         timestamp = rfc3339_micros(self._clock.now() if at is None else at)
-        self._channel(app_id).append(pri, timestamp, source, process, split_long_lines(lines))
+        self._channel(app_id).append(pri, timestamp, source, process, split_long_lines(tuple(lines)))
 
     def _channel(self, app_id: str) -> Channel:
         channel = self._channels.get(app_id)

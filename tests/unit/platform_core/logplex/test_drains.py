@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
 
 import pytest
 import trustme
 
 from platform_core.base.clock import SystemClock
 from platform_core.base.errors import InvalidInput
+from platform_core.logplex.delivery import Sender
 from platform_core.logplex.router import Logplex
 from platform_core.models.logs import Drain, LogFilter
 
@@ -186,6 +188,27 @@ def test_a_receiver_that_never_answers_is_a_timeout(
         await until(lambda: logs.stats("a").drains["d1"].dropped == 1)
         assert logs.stats("a").drains["d1"].failures == 3
         receiver.open_gate.set()
+        await logs.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_drain_outlives_an_error_that_nobody_foresaw(
+    fast: LogplexSettings, receiver_class: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        receiver = receiver_class()
+        logs = await started(fast, drain(await receiver.start()))
+        post = Sender.post
+        with monkeypatch.context() as patch:
+            patch.setattr(Sender, "post", AsyncMock(side_effect=RuntimeError("a bug")))
+            logs.write("a", "app", "web.1", [b"one"])
+            await until(lambda: logs.stats("a").drains["d1"].dropped == 1)
+        assert Sender.post is post
+        logs.write("a", "app", "web.1", [b"two"])
+        await receiver.wait(lambda r: b"two" in r.messages)
+        assert b"dropped 1 messages" in receiver.messages[0]
+        await until(lambda: balanced(logs.stats("a").drains["d1"]))
         await logs.close()
 
     asyncio.run(scenario())
