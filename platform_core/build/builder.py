@@ -114,7 +114,7 @@ class Builder:
         self._caches = settings.root / "caches"
         shutil.rmtree(self._builds, ignore_errors=True)
         for folder in (self._builds, self._caches):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o711)
 
     async def build(self, request: BuildRequest, emit: Callable[[str], None]) -> bool:
         """Build and publish, telling ``emit`` line by line; False when the push must be rejected."""
@@ -143,6 +143,9 @@ class Builder:
     async def _build(self, request: BuildRequest, out: BuildOutput) -> None:
         work = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._builds))
         try:
+            await asyncio.to_thread(
+                work.chmod, 0o711
+            )  # the build's uid must get through, where nothing is bound
             slug = await self._make_slug(request, work / "app", out)
         finally:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)

@@ -76,8 +76,13 @@ def _strip(root: Path) -> list[str]:
     for name in _STRIPPED:
         _remove(root / name)
     for pattern in patterns:
-        for found in sorted(root.glob(pattern)):
-            _remove(found)
+        try:
+            found = sorted(root.glob(pattern))
+        except (ValueError, NotImplementedError) as error:
+            hint = "Write patterns like docs, *.psd or assets/raw."
+            raise InvalidInput(f'.slugignore: "{pattern}" is not a pattern.', hint=hint) from error
+        for path in found:
+            _remove(path)
     return patterns
 
 

@@ -50,6 +50,7 @@ class Host:
     slugs: SlugStore | None = None
     repos: Repositories | None = None
     timeout: float = 120
+    driver: str | None = None
 
     async def authorize(self, app_name: str, _username: str, password: str) -> App:
         if password != KEY:
@@ -73,7 +74,7 @@ class Host:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        sandbox = SpawnerSandbox()
+        sandbox = SpawnerSandbox(self.driver)
         await sandbox.start()
         self.slugs = SlugStore(self.folder / "slugs")
         self.repos = Repositories(self.folder, Path(hook.__file__))
@@ -103,10 +104,14 @@ class Host:
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    """A git host that runs in a thread of its own, so that a test may simply run git."""
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A git host that runs in a thread of its own, so that a test may simply run git.
+
+    Its parameter is the sandbox driver; without one it is the strongest that works here.
+    """
     with tempfile.TemporaryDirectory(prefix="git-", ignore_cleanup_errors=True) as folder:
-        host = Host(Path(folder))
+        Path(folder).chmod(0o711)
+        host = Host(Path(folder), driver=getattr(request, "param", None))
         ready = threading.Event()
         loop = asyncio.new_event_loop()
         stop = asyncio.Event()

@@ -11,6 +11,7 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import zstandard
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def test_a_push_is_built_published_and_told_live(host: Any, repo: Any) -> None:
     assert host.slugs.path(result.slug.sha256).stat().st_size == result.slug.size
 
 
+@pytest.mark.parametrize("host", [None, "process"], indirect=True)
 def test_the_installed_packages_run_wherever_the_slug_is_mounted(
     host: Any, repo: Any, tmp_path: Path
 ) -> None:

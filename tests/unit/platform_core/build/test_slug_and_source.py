@@ -73,6 +73,12 @@ def test_a_commit_is_unpacked_without_what_does_not_belong(repo: Any, tmp_path: 
     assert found == {"a.py", "lib", "lib/docs", "lib/docs/y"}
 
 
+def test_a_bad_pattern_is_named(repo: Any, tmp_path: Path) -> None:
+    commit = repo.commit({"a": "", ".slugignore": "**a\n"})
+    with pytest.raises(InvalidInput, match=r'slugignore: "\*\*/\*\*a" is not a pattern'):
+        unpack(repo, commit, tmp_path / "out")
+
+
 def test_a_link_that_leads_outside_is_refused(repo: Any, tmp_path: Path) -> None:
     (repo.folder / "evil").symlink_to("/etc")
     commit = repo.commit({"a": ""})
