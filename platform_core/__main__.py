@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ def main() -> int:
     options = vars(_parser().parse_args())
     options.pop("command")
     configure_logs(options.pop("log_level"))
+    for chatty in ("alembic", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = load_settings(PlatformSettings, PREFIX, **options)
         asyncio.run(_serve(settings))

@@ -142,6 +142,7 @@ class Program:
         self._settings = settings
         self._stack = contextlib.AsyncExitStack()
         self._clock = SystemClock()
+        self._closing = asyncio.Event()
         self._key = owner_key(settings)
         self._catalog = load_catalog(settings.manifests)
         self._services = parse_services(settings.dyno_services)
@@ -160,6 +161,7 @@ class Program:
 
     async def close(self) -> None:
         """Stop everything, dynos included, in the reverse order of the start."""
+        self._closing.set()
         await self._stack.aclose()
 
     async def _start(self) -> None:
@@ -212,6 +214,7 @@ class Program:
             dynos=dynos,
             background=background,
             forget_code=forget_code,
+            closing=self._closing,
             clock=clock,
             urls=settings.urls,
         )

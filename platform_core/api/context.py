@@ -1,5 +1,6 @@
 """What the endpoints work with, and how they get at it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -55,6 +56,8 @@ class Platform:
     background: Background
     forget_code: Callable[[str], Awaitable[None]]
     """Removes an app's repository and build cache, by its id."""
+    closing: asyncio.Event
+    """Set when the program stops, so that streams end instead of being cut."""
     clock: Clock
     urls: Urls
 

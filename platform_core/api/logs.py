@@ -1,5 +1,6 @@
 """Log sessions and their streams: server-sent events for the CLI, plain text for everybody else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -57,7 +58,7 @@ async def stream(
     """Stream a log session. ``Last-Event-ID`` resumes behind an event."""
     last = request.headers.get("last-event-id", "")
     after = int(last) if last.isascii() and last.isdigit() else None
-    lines = platform.logs.stream(session_id, after=after)
+    lines = _until(platform.closing, platform.logs.stream(session_id, after=after))
     if "text/event-stream" in request.headers.get("accept", ""):
         retry = _RETRY_TAIL if tail else _RETRY_ONCE
         return StreamingResponse(
@@ -69,6 +70,34 @@ async def stream(
 
 
 _Line = tuple[int, str] | None
+_END = (-1, "")
+
+
+async def _until(closing: asyncio.Event, lines: AsyncIterator[_Line]) -> AsyncIterator[_Line]:
+    """Yield lines until the program stops: a clean end, after which the CLI comes back and resumes."""
+    closed = asyncio.ensure_future(closing.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(_next(lines))
+            await asyncio.wait({following, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                return
+            line = following.result()
+            if line is _END:
+                return
+            yield line
+    finally:
+        closed.cancel()
+
+
+async def _next(lines: AsyncIterator[_Line]) -> _Line:
+    # Not ``anext(lines, _END)``: CPython 3.11 lets the StopAsyncIteration out of it inside a task.
+    try:
+        return await anext(lines)
+    except StopAsyncIteration:
+        return _END
 
 
 async def _events(lines: AsyncIterator[_Line], retry: int) -> AsyncIterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import dataclass, field
@@ -255,6 +256,7 @@ def build_platform(
         dynos=dynos,
         background=background,
         forget_code=forgotten.forget,
+        closing=asyncio.Event(),
         clock=clock,
         urls=urls,
     )
@@ -278,7 +280,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         clock,
         Urls("http://localhost:7080", "localhost:7081", "http://<app>.localhost:7082/"),
     )
-    transport = httpx.ASGITransport(create_api(platform), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(create_api(platform))
     headers = {"Authorization": f"Bearer {KEY}", "Accept": "application/vnd.heroku+json; version=3"}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
         yield World(platform, http, logs, dynos, vendor, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -98,3 +99,19 @@ async def test_an_add_on_s_drain_cannot_be_removed_by_hand(world: Any) -> None:
     drain = (await world.json("GET", "/apps/shop/log-drains"))[0]
     assert drain["addon"] == {"id": addon["id"], "name": addon["name"]}
     assert (await world.call("DELETE", f"/apps/shop/log-drains/{drain['token']}")).status_code == 403
+
+
+async def test_a_tail_ends_cleanly_when_the_program_stops(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless() -> Any:
+        yield 0, "first"
+        world.platform.closing.set()
+        await asyncio.Event().wait()
+
+    await world.json("POST", "/apps", {"name": "shop"})
+    session = await world.json("POST", "/apps/shop/log-sessions", {"tail": True})
+    monkeypatch.setattr(world.logs, "stream", lambda *_, **__: endless())
+    async with asyncio.timeout(5):
+        response = await world.call("GET", session["logplex_url"], Accept="text/event-stream")
+    assert response.text == "retry: 5000\n\nid: 0\ndata: first\n\n"

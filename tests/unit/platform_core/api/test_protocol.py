@@ -72,6 +72,7 @@ async def test_a_bug_answers_500_without_telling_secrets(world: Any, monkeypatch
 
     await world.json("POST", "/apps", {"name": "shop"})
     monkeypatch.setattr(world.dynos, "dynos", broken)
+    monkeypatch.setattr(world.http._transport, "raise_app_exceptions", False)
     response = await world.call("GET", "/apps/shop/dynos")
     assert (response.status_code, response.json()["id"]) == (500, "internal_server_error")
     assert "secret" not in response.text
