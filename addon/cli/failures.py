@@ -20,7 +20,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Failure(Exception):  # noqa: N818  # a command's outcome, read as "raise Failure"
+class Failure(Exception):  # a command's outcome, read as "raise Failure"
     """A command cannot go on."""
 
     def __init__(self, what: str, why: str, do_next: str, code: Exit = Exit.ERROR) -> None:

@@ -39,6 +39,8 @@ TRANSACTIONS = (
     "SELECT user_id AS customer_id, time, value_minor AS amount_minor FROM events WHERE event = 'purchase'"
 )
 
+PURCHASES = "SELECT user_id, time, seq, event FROM events WHERE event = 'purchase'"
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -54,7 +56,7 @@ ATTRIBUTION = Planned("attribution", {"touches": TOUCHES, "conversions": CONVERS
 RANKING = Planned("ranking", {"items": ITEMS}, {"period": "month", "top": 5})
 SUMMARY = Planned("customer_summary", {"transactions": TRANSACTIONS})
 RFM = Planned("rfm", {"transactions": TRANSACTIONS})
-RETENTION = Planned("retention", {"transactions": TRANSACTIONS})
+RETENTION = Planned("retention", {"events": PURCHASES}, {"period": "month"})
 ALL = (PATHS, ATTRIBUTION, RANKING, SUMMARY, RFM, RETENTION)
 
 

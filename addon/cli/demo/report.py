@@ -17,24 +17,26 @@ _REPORT_SECONDS = 120
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
     """Write the HTML report of these runs; return its path."""
-    _report([*_runs(runs), "--out", str(out)])
+    _report([*_runs(runs), "--title", "The Disc Shop", "--out", str(out)], subprocess.DEVNULL)
     return out
 
 
 def print_tables(runs: Sequence[Path]) -> None:
-    """Print the readable tables of these runs on stdout."""
-    print(_report([*_runs(runs), "--terminal"]), end="", flush=True)
+    """Print the readable tables of these runs on our stdout, as wide and colourful as that is."""
+    sys.stdout.flush()
+    _report([*_runs(runs), "--terminal"], None)
 
 
 def _runs(folders: Sequence[Path]) -> list[str]:
     return [word for folder in folders for word in ("--run", str(folder))]
 
 
-def _report(arguments: Sequence[str]) -> str:
+def _report(arguments: Sequence[str], stdout: int | None) -> None:
     argv = [sys.executable, "-m", "jobs", "report", *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_REPORT_SECONDS)
+    done = subprocess.run(
+        argv, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=_REPORT_SECONDS
+    )
     if done.returncode != 0:
         raise Failure(
             "The report could not be made", done.stderr[-2000:], "The runs are kept; see their manifests."
         )
-    return done.stdout
