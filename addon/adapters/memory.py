@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from addon.models.tables import Column, TableRef
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.models.tables import Column, TableRef
 
 _KEPT_S = 7 * 86_400
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from addon.ingest.decode_logplex import decode_logplex
 from addon.ingest.decode_msgpack import decode_msgpack
 from addon.ingest.inflate import inflate
 from addon.ingest.json_lines import as_array, check
-from addon.ingest.limits import IngestLimits
-from addon.ingest.record import Record
 from addon.ingest.rows import Decoded, Origin
 from addon.models.ingest import BodyKind
 from addon.models.tables import TableRef
 from platform_core.base.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.ingest.limits import IngestLimits
+    from addon.ingest.record import Record
 
 
 def origin_of(record: Record) -> Origin:

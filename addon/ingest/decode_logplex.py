@@ -7,9 +7,8 @@ other. Who a line is from comes from the record's meta data (the drain's credent
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +16,20 @@ import pyarrow.compute as pc
 
 from addon.ingest import log_lines
 from addon.ingest.json_lines import as_array, is_clean, line_fault
-from addon.ingest.limits import IngestLimits
 from addon.ingest.log_tables import DYNO_FIELDS, LOG_TABLES, METRIC_FIELDS, SEVERITIES
 from addon.ingest.logplex_columns import LogColumns, parse_bodies
 from addon.ingest.names import split_tag
-from addon.ingest.record import Record
 from addon.ingest.router_columns import router_table
 from addon.ingest.rows import Decoded, Origin
 from addon.models.tables import LOGS_DATABASE, TableRef
 from addon.warehouse.schema import ARROW_TYPES
 from platform_core.wire import syslog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.ingest.limits import IngestLimits
+    from addon.ingest.record import Record
 
 _SEQUENCE_BITS = 24
 """Frames of a segment: 64 MiB of bodies hold fewer than 2^24 frames."""
@@ -134,7 +137,7 @@ class _Account:
             target = split_tag(tag)
             if target is None:
                 continue
-            mine = pc.equal(tags.indices, code).fill_null(False)  # noqa: FBT003 - Arrow's own signature
+            mine = pc.equal(tags.indices, code).fill_null(False)
             taken[picks.to_numpy()[mine.to_numpy(zero_copy_only=False)]] = True
             self._add_events(
                 TableRef(self.account, *target), found.field("json").filter(mine), lines["body"].filter(mine)

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import re
 import struct
 import threading
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from addon.ingest.json_lines import as_array
-from addon.ingest.rows import Decoded, Origin
-from addon.models.tables import TableRef
 from platform_core.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from addon.ingest.rows import Decoded, Origin
+    from addon.models.tables import TableRef
 
 _CHUNK_ROWS = 8_192
 """Rows decoded in one call: bounds how long the interpreter lock is held, to tens of milliseconds."""
 _NESTING = 6
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]")
-"""A float whose exponent is all ones. It may match inside other values too: then the exact way is taken."""
+"""A float whose exponent is all ones. It may match inside other values too: the row is looked at."""
 
 
 def _row_type() -> Any:
@@ -111,17 +114,29 @@ def decode_msgpack(data: bytes, ref: TableRef, origin: Origin, out: Decoded, *, 
 def _fast(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]], record_bytes: int) -> bytes | None:
     """Return the rows as JSON lines, None when any of them is not plain."""
     body = data[starts[0] : starts[-1]]
-    if _NOT_FINITE.search(body) or int(np.diff(starts).max()) > record_bytes:
+    if int(np.diff(starts).max()) > record_bytes:
         return None
     try:
         rows = _decoder.decode(b"\xdd" + struct.pack(">I", len(starts) - 1) + body)
     except _FAULTS:
+        return None
+    suspects = [found.start() + int(starts[0]) for found in _NOT_FINITE.finditer(body)]
+    if any(_not_finite(rows[np.searchsorted(starts, place, side="right") - 1]) for place in suspects):
         return None
     if not np.array_equal(
         np.fromiter(map(len, rows), np.int64, len(rows)), _member_counts(data, starts[:-1])
     ):
         return None  # a key twice: the decoder kept the last one only
     return _encoder.encode_lines(rows)
+
+
+def _not_finite(value: Any) -> bool:
+    """Tell whether there is a NaN or an infinity in a value."""
+    if isinstance(value, dict):
+        return any(map(_not_finite, value.values()))
+    if isinstance(value, list):
+        return any(map(_not_finite, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _member_counts(

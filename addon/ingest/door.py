@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from addon.ingest.decode_msgpack import boundaries
 from addon.ingest.inflate import inflate
 from addon.ingest.json_lines import check
-from addon.ingest.limits import IngestLimits
 from addon.models.ingest import Batch, BodyKind
 from platform_core.base.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from addon.ingest.limits import IngestLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from addon.ingest.decode import decode_records
-from addon.ingest.limits import IngestLimits
 from addon.ingest.log_tables import LOG_TABLES
 from addon.ingest.record import Record, decode
 from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, TableRows
-from addon.ingest.segments import Segment
-from addon.ingest.wal import Wal
-from addon.models.ingest import Catalog, UploadLedger
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE, TableRef
-from addon.warehouse.store import DeltaWarehouse, Prepared
 from addon.warehouse.typed import aligned
 from platform_core.base import failpoints
-from platform_core.base.clock import Clock
 from platform_core.base.errors import UserError
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from addon.ingest.limits import IngestLimits
+    from addon.ingest.segments import Segment
+    from addon.ingest.wal import Wal
+    from addon.models.ingest import Catalog, UploadLedger
+    from addon.warehouse.store import DeltaWarehouse, Prepared
+    from platform_core.base.clock import Clock
 
 _COMPACT_EVERY = 32
 RECORD_UNREADABLE = "wal_record_unreadable"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from isal import isal_zlib
 
-from addon.ingest.limits import IngestLimits
 from platform_core.base.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from addon.ingest.limits import IngestLimits
 
 _STEP = 1 << 20
 _GZIP = 31

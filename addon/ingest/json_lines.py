@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Object(msgspec.Struct):
@@ -36,7 +39,8 @@ def as_array(body: bytes) -> pa.StringArray:
 
 def is_clean(body: bytes, lines: pa.StringArray) -> bool:
     """Tell whether every line is one JSON object in UTF-8; never says so wrongly, except for blank and doubled
-    lines that cancel out, which the typing then finds."""
+    lines that cancel out, which the typing then finds.
+    """
     try:
         if len(_decoder.decode_lines(body)) != len(lines):
             return False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from addon.ingest.log_tables import ROUTER_FIELDS
 from platform_core.wire import logfmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _RENAMED = {"connect": "connect_ms", "service": "service_ms"}
 _LONGS = frozenset(name for name, kind in ROUTER_FIELDS if kind == "long")

@@ -7,14 +7,16 @@ body, the framing is right by induction. One mismatch anywhere, and the bodies a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from platform_core.wire import logplex, octets, syslog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 

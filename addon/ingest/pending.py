@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from addon.ingest.flusher import UploadKey, upload_key
-from addon.ingest.record import Record
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from addon.ingest.record import Record
 
 
 @dataclass(slots=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE, TableRef
 from addon.warehouse.store import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEAD_LETTER_COLUMNS = (
     ("reason", "string"),

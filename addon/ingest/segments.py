@@ -8,12 +8,16 @@ import os
 import secrets
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from addon.ingest.disk import Disk
 from addon.ingest.frames import Scan, scan
 from platform_core.base.errors import Unavailable
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from addon.ingest.disk import Disk
 
 _SUFFIX = ".wal"
 _RESERVE = 4096

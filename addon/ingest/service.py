@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from addon.ingest.disk import Disk, LocalDisk
 from addon.ingest.door import Admission, admit, check_size
@@ -23,10 +23,14 @@ from addon.ingest.record import Record, encode, new_batch_id
 from addon.ingest.segments import Segment, SegmentFolder
 from addon.ingest.wal import Wal, WalLimits
 from addon.models.ingest import Ack, Batch, Catalog, UploadLedger
-from addon.warehouse.store import DeltaWarehouse
 from platform_core.base.clock import Clock, SystemClock
 from platform_core.base.errors import Conflict, SluiceError, Unavailable
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from addon.warehouse.store import DeltaWarehouse
 
 FLUSH_FAILED = "flush_failed"
 RECOVERED = "wal_recovered"
@@ -258,7 +262,7 @@ class IngestService:
             began = time.monotonic()
             try:
                 await self._flush_round()
-            except Exception as error:  # noqa: BLE001 - the log keeps the rows; the loop must live on to retry
+            except Exception as error:
                 self.stats.flush_failures += 1
                 log.exception(FLUSH_FAILED)
                 _answer(waiters, error)

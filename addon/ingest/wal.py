@@ -12,16 +12,19 @@ import contextlib
 import errno
 import queue
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from addon.ingest.disk import Disk
 from addon.ingest.frames import HEADER_BYTES, encode_header
 from addon.ingest.segments import Segment, SegmentFolder
 from platform_core.base import failpoints
 from platform_core.base.errors import OutOfSpace, SluiceError, Unavailable
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.ingest.disk import Disk
 
 WAL_SEGMENT_RETIRED = "wal_segment_retired"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

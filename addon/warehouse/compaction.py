@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from addon.warehouse.delta import DataFile
-from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from addon.warehouse.delta import DataFile
+    from addon.warehouse.schema import TableSchema
 
 MIN_FILES = 32
 SMALL_BYTES = 4 << 20

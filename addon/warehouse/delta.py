@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +24,10 @@ from addon.warehouse.schema import TableSchema, from_delta
 from platform_core.base import failpoints
 from platform_core.base.errors import Unavailable
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 CHECKPOINT_EVERY = 50
 DELTA_TAIL_TORN = "delta_tail_torn"

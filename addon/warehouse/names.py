@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 OVERFLOW = "_overflow"
 """The physical column of misfits, JSON text keyed by the sender's own spelling; never shown."""

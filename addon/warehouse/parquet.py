@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from platform_core.base import failpoints
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _ROW_GROUP = 122_880
 """DuckDB's vector batch size; small enough for min/max pruning by time to bite."""

@@ -7,8 +7,8 @@ Anything else that does not fit stays in ``_overflow``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import Field, Schema
@@ -16,6 +16,9 @@ from deltalake.schema import PrimitiveType
 
 from addon.models.tables import Column
 from addon.warehouse.names import OVERFLOW, column_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 MAX_COLUMNS = 512
 """Treasure Data's limit for streaming; the keys beyond it stay in ``_overflow``."""

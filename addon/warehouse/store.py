@@ -9,9 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,10 @@ from addon.warehouse.parquet import sorted_by_time, sync_folder, write_parquet
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
 from platform_core.base.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 _TRASH = ".trash"
 

@@ -7,12 +7,16 @@ column anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from addon.models.tables import Column
 from addon.warehouse.names import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.models.tables import Column
 
 MIN_TIME, MAX_TIME = -62_135_596_800, 253_402_300_799
 """Unix seconds of the years 1 to 9999; beyond lie milliseconds and mistakes."""
@@ -118,8 +122,8 @@ def slow(columns: Sequence[Column]) -> str:
     moment = f"coalesce({_exact_long(time)}, {seconds})"
     reason = (
         f"case when not list_contains(ks, 'time') then null when {time} is null then 'time_is_null' "
-        f"when ({moment}) is null then 'time_is_not_a_number' "
-        f"when ({moment}) not between {MIN_TIME} and {MAX_TIME} then 'time_is_out_of_range' end"
+        f"when {time}[1] = '\"' or try_cast({time} as double) is null then 'time_is_not_a_number' "
+        f"when ({moment}) is null or ({moment}) not between {MIN_TIME} and {MAX_TIME} then 'time_is_out_of_range' end"
     )
     shown = "".join(f", {value}" for value in values)
     return (

@@ -6,10 +6,14 @@ together from its parts, a column declared with another type gets its misfits ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from addon.models.tables import Column, Snapshot
 from addon.warehouse.names import OVERFLOW, identifier, json_pointer, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.models.tables import Column, Snapshot
 
 SQL_TYPES = {
     "long": "BIGINT",

@@ -19,8 +19,8 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import msgpack
@@ -34,6 +34,9 @@ from addon.warehouse.store import DeltaWarehouse
 from addon.warehouse.view import view_sql
 from platform_core.base import failpoints
 from platform_core.base.errors import SluiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FAILPOINTS = (
     "wal.append.pre_write",
@@ -102,10 +105,14 @@ def batch(name: str) -> Batch:
         return Batch(BodyKind.MSGPACK_GZ, ACCOUNT, REF.database, REF.table, body, 1.7e9, name)
     head = b"<190>1 2026-11-25T13:00:00.123456+00:00 host app web.1 - "
     lines = [head + f"@[shop.events] {json.dumps(row)}\n".encode() for row in rows]
-    return Batch(BodyKind.LOGPLEX, ACCOUNT, "", "", b"".join(b"%d %b" % (len(x), x) for x in lines), 1.7e9, name, meta)
+    return Batch(
+        BodyKind.LOGPLEX, ACCOUNT, "", "", b"".join(b"%d %b" % (len(x), x) for x in lines), 1.7e9, name, meta
+    )
 
 
-async def write(service: IngestService, writer: int, home: Path, acked: list[str], started: list[str]) -> None:
+async def write(
+    service: IngestService, writer: int, home: Path, acked: list[str], started: list[str]
+) -> None:
     """Send this writer's open and some old batches again, then new ones, noting each ack at once."""
     ours = f"w{writer}-"
     rng = random.Random(len(acked) + writer)
@@ -230,7 +237,9 @@ def main(argv: Sequence[str]) -> int:
         plan += [f"{name}:abort@{rng.randint(1, 3)}" for name in FAILPOINTS]
     rng.shuffle(plan)
     ends = [cycle(options.home, failpoint=point, delay=0 if point else rng.uniform(0, 0.6)) for point in plan]
-    missed = [point for point, end in zip(plan, ends, strict=True) if point is not None and end != "failpoint"]
+    missed = [
+        point for point, end in zip(plan, ends, strict=True) if point is not None and end != "failpoint"
+    ]
     figures = counted(options.home)
     print(  # noqa: T201 - a program
         f"seed {options.seed}: {len(plan)} kills, {figures['acked']} acked, {figures['lost']} lost, "

@@ -50,7 +50,9 @@ def test_any_flipped_bit_costs_its_own_frame_only(payloads: list[bytes], data: s
 
 
 @settings(deadline=None)
-@given(PAYLOADS, st.one_of(st.binary(max_size=300), st.just(b"\0" * 4096), st.just(MAGIC), st.just(MAGIC * 9)))
+@given(
+    PAYLOADS, st.one_of(st.binary(max_size=300), st.just(b"\0" * 4096), st.just(MAGIC), st.just(MAGIC * 9))
+)
 def test_no_tail_becomes_a_frame(payloads: list[bytes], tail: bytes) -> None:
     log = log_of(payloads)
     found = scan(log + tail, KEY, SEGMENT)

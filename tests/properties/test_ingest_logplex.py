@@ -13,7 +13,19 @@ HEAD = b"<190>1 2026-11-25T13:00:00.123456+00:00 host app web.1 - "
 MESSAGES = st.one_of(
     st.binary(max_size=40),
     st.sampled_from(
-        [b"", b"\n", b"plain\n", b"a\nb\n", b"83 <40>1 x", b"12", b"<190>1 ", HEAD, b"60 " + HEAD, b" lead", b"9" * 80]
+        [
+            b"",
+            b"\n",
+            b"plain\n",
+            b"a\nb\n",
+            b"83 <40>1 x",
+            b"12",
+            b"<190>1 ",
+            HEAD,
+            b"60 " + HEAD,
+            b" lead",
+            b"9" * 80,
+        ]
     ),
 )
 HEADS = st.one_of(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -16,6 +15,9 @@ from hypothesis import strategies as st
 from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import Typed, Typer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 KINDS = {"i": "long", "d": "double", "b": "boolean", "s": "string", "j": "json"}
 SCHEMA = TableSchema().with_columns(KINDS.items())
 TEXTS = [
@@ -23,9 +25,26 @@ TEXTS = [
     str(2**53 - 1), str(2**53), str(2**53 + 1), str(2**63 - 1), str(2**63), str(-(2**63)), str(-(2**63) - 1),
     str(2**64), "0.1", "1e-400", "123456789012345678901234567890",
     '""', '"12"', '"1.5"', '"true"', '"nan"', '"Infinity"', '"x"', '"\\u0000"', '"\\u00e9\\ud83d\\ude00"', '"a\\"b\\\\c/d"',
-    "true", "false", "null", "{}", "[]", '{"a":1}', '{"a":{"b":[1,2,{"c":null}]}}', "[1,null,\"x\"]", '{"":""}',
+    "true", "false", "null", "{}", "[]", '{"a":1}', '{"a":{"b":[1,2,{"c":null}]}}', '[1,null,"x"]', '{"":""}',
 ]  # fmt: skip
-KEYS = [*KINDS, "new", "NEW", "I", "a.b", "$x", "/y", "~z", "un known", "'q'", "rn", "l", "c0", "_overflow", "é", ""]
+KEYS = [
+    *KINDS,
+    "new",
+    "NEW",
+    "I",
+    "a.b",
+    "$x",
+    "/y",
+    "~z",
+    "un known",
+    "'q'",
+    "rn",
+    "l",
+    "c0",
+    "_overflow",
+    "é",
+    "",
+]
 MEMBERS = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TEXTS)), max_size=6)
 INTEGER = re.compile(r"-?\d+")
 
