@@ -110,7 +110,7 @@ def _inflated(body: bytes) -> bytes:
     inflate = isal_zlib.decompressobj(_GZIP)
     try:
         data = inflate.decompress(body, _MAX_INFLATED + 1)
-    except igzip_lib.IsalError as error:
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub hides its base class
         raise InvalidInput("The gzip body is damaged.") from error
     if len(data) > _MAX_INFLATED:
         raise TooLarge("The body is over 64 MiB after decompression.", hint="Send smaller batches.")

@@ -16,7 +16,7 @@ _HEADERS = [
 ]
 
 
-class _Refused(Exception):  # noqa: N818  (control flow within this file)
+class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status

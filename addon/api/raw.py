@@ -17,7 +17,7 @@ _RECEIVE_TIMEOUT_S = 30.0
 """Between two parts of a body; a sender that pauses longer is cut off."""
 
 
-class ClientGone(Exception):  # noqa: N818  (not an error of ours)
+class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 

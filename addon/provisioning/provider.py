@@ -31,7 +31,7 @@ _NAME = re.compile(r"[^a-z0-9-]+")
 _MAX_TEXT = 2_000
 
 
-class Gone(UserError):  # noqa: N818  (named as the errors of the tree are)
+class Gone(UserError):
     """The resource was deprovisioned; it does not come back."""
 
 
@@ -103,11 +103,12 @@ class Provider:
 
     def _answer(self, resource: Resource) -> dict[str, Any]:
         secret = self._credentials.derived(_DRAIN, resource.uuid)
+        limits = limits_text(resource.account.plan)
         sender = f"{resource.drain_user}:{secret}@{self._drain_host}"
         return {
             "id": resource.uuid,
             "config": dict(config_vars(self.api_key(resource), self._public_url)),
-            "message": f"Print @[database.table] {{json}} and query it. {limits_text(resource.account.plan)}.",
+            "message": f"Print @[database.table] {{json}} and query it. {limits}.",
             "log_drain_url": f"https://{sender}/logplex/{resource.uuid}",
         }
 

@@ -12,7 +12,7 @@ from platform_core.base.errors import UserError
 _FRESH_S = 5.0
 
 
-class QuotaExceeded(UserError):  # noqa: N818  (named as the errors of the tree are)
+class QuotaExceeded(UserError):
     """The plan's quota is used up."""
 
 

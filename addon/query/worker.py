@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ _BASE_UID = 2_000_000
 """Workers of account n run as this uid plus n; far above real users and the dynos' uids."""
 
 
-class QueryFailed(SluiceError):  # noqa: N818  (named as the errors of the tree are)
+class QueryFailed(SluiceError):
     """The query ended with an error of its own; ``kind`` is query, memory, result, timeout or killed."""
 
     def __init__(self, kind: str, message: str, *, hint: str | None = None) -> None:
@@ -160,7 +161,8 @@ class Worker:
 
     async def _stop(self, answer: asyncio.Task[dict[str, Any]]) -> None:
         """Interrupt the running query; kill the worker when that does not help."""
-        await self._send({"interrupt": self._serial})
+        with suppress(OSError):  # it may have died in this moment
+            await self._send({"interrupt": self._serial})
         await asyncio.wait({answer}, timeout=INTERRUPT_GRACE_S)
         if not answer.done():
             self.close()
@@ -207,8 +209,12 @@ class Worker:
         self.broken = self._killed = True
         self._process.kill()
 
+    async def wait_ended(self) -> None:
+        """Wait for the process's end; a request that was running hears of it first."""
+        await self._process.wait()
+
     async def wait_closed(self) -> None:
-        """Wait for the process's end and close the socket."""
+        """Wait for the process's end and close the socket, which nobody may be reading."""
         await self._process.wait()
         self._channel.close()
 

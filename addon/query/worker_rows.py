@@ -37,7 +37,7 @@ _TD_VALUES = {
 }
 
 
-class ResultTooLarge(Exception):  # noqa: N818  (named as the errors of the tree are)
+class ResultTooLarge(Exception):
     """The result is over the plan's limit."""
 
 

@@ -118,11 +118,13 @@ class WorkerPool:
         if tenant.warming is not None:
             await asyncio.wait({tenant.warming})
         workers, tenant.all = tenant.all, set()
-        tenant.idle.clear()
+        idle, tenant.idle = tenant.idle, []
         for worker in workers:
             worker.close()
-        for worker in workers:
+        for worker in idle:
             await worker.wait_closed()
+        for worker in workers.difference(idle):  # whoever borrowed one closes it
+            await worker.wait_ended()
         shutil.rmtree(self._spill / str(account_id), ignore_errors=True)
 
     async def _sweep(self) -> None:

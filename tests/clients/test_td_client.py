@@ -369,6 +369,32 @@ def test_the_synchronous_query_answers_json_and_arrow(addon: Running) -> None:
         assert http.post("/sluice/v1/query", json={"sql": "select x"}).status_code == 422
 
 
+def test_an_analysis_runs_on_queries_and_its_outputs_are_downloaded(addon: Running) -> None:
+    with addon.http() as http:
+        http.post("/v3/database/create/analyses")
+        items = "select * from (values ('a', 3.0), ('b', 2.0), ('a', 1.0)) t(item, value)"
+        body = {"database": "analyses", "inputs": {"items": items}, "params": {"top": 1}, "engine": "duckdb"}
+        issued = http.post("/sluice/v1/analyses/ranking", json=body).json()
+        shown = http.get(f"/sluice/v1/analyses/{issued['job_id']}", params={"wait": "50"}).json()
+        assert (shown["status"], shown["error"]) == ("success", None)
+        assert shown["outputs"]
+        assert shown["manifest"]["result_hash"]
+        url = f"/sluice/v1/analyses/{issued['job_id']}/outputs/{shown['outputs'][0]}"
+        rows = http.get(url, headers={"accept": "application/json"}).json()["rows"]
+        assert [(row["item"], row["metric"]) for row in rows] == [("a", 4.0)]
+        assert http.get(url).content[:4] == b"PAR1"
+        assert http.get(url + "x").status_code == 404
+        for wrong, reason in (
+            ({**body, "inputs": {"items": "select nope"}}, "Input items"),
+            ({**body, "params": {"top": "x"}}, "top"),
+        ):
+            issued = http.post("/sluice/v1/analyses/ranking", json=wrong).json()
+            shown = http.get(f"/sluice/v1/analyses/{issued['job_id']}", params={"wait": "50"}).json()
+            assert shown["status"] == "error"
+            assert reason in shown["error"]
+        assert http.post("/sluice/v1/analyses/ranking", json={"inputs": {}}).status_code == 422
+
+
 def test_a_restart_keeps_everything_and_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     base = _free_base()
     running = start(tmp_path, base)
