@@ -142,13 +142,16 @@ class Children:
             child.early_signals.append(number)
 
     def kill(self, pid: int) -> None:
-        """End everything of a child, deepest first."""
+        """End everything of a child at once."""
         child = self._running.get(pid)
         if child is None:
             return
         if child.inner is not None:
-            processes.kill_tree(child.inner)
-        processes.kill_tree(pid)
+            # The namespace's init: the kernel takes everything else with it, and the outer bubblewrap tells.
+            # (The outer one first would orphan the inner one for a while.)
+            processes.send(child.inner, signal.SIGKILL)
+        else:
+            processes.kill_tree(pid)
         for member in child.group.pids():
             processes.send(member, signal.SIGKILL)
 

@@ -36,9 +36,13 @@ def signal_tree(root: int, number: int) -> int:
 
 
 def kill_tree(root: int) -> None:
-    """SIGKILL everything below ``root``, deepest first, then ``root``: nothing is left to be orphaned."""
-    signal_tree(root, signal.SIGKILL)
-    send(root, signal.SIGKILL)
+    """SIGKILL ``root`` and everything below it, parents first.
+
+    Parents first, or one that waits for its children could still end in an orderly way, or start new ones.
+    What is orphaned by that comes to the subreaper.
+    """
+    for pid in (root, *descendants(root)):
+        send(pid, signal.SIGKILL)
 
 
 def send(pid: int, number: int) -> None:
