@@ -129,6 +129,7 @@ def main() -> None:
         print(failure.text(), file=sys.stderr)
         sys.exit(failure.code)
     except KeyboardInterrupt:
+        print("sluice: interrupted", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)
 
 

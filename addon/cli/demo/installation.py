@@ -86,8 +86,10 @@ class Running:
         return self._process
 
     def end(self) -> int:
-        """Stop it, if need be by force; return its exit code."""
-        process = self._running()
+        """Stop it, if need be by force; return its exit code (0 when it was never started)."""
+        if self._process is None:
+            return 0
+        process = self._process
         process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(_STOP_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +41,8 @@ class Examples:
 
     shop: Path
     driver: Path
+    results: Path
+    """Where the report and the runs behind it are left."""
 
     @classmethod
     def find(cls) -> Examples:
@@ -47,8 +51,9 @@ class Examples:
         Raises:
             Failure: Sluice was installed without them.
         """
-        folder = Path(__file__).resolve().parents[3] / "examples"
-        found = cls(folder / "shop", folder / "traffic")
+        clone = Path(__file__).resolve().parents[3]
+        folder = clone / "examples"
+        found = cls(folder / "shop", folder / "traffic", clone / "build" / "demo")
         if not (found.shop.is_dir() and found.driver.is_dir()):
             raise Failure(
                 "The demo's example app is missing", f"{folder} is not there", "Run it from a clone."
@@ -66,20 +71,25 @@ def run_demo(root: Path | None, port_base: int | None, *, keep: bool) -> Exit:
     base = port_base if port_base is not None else _free_base()
     home = (root or Path(tempfile.mkdtemp(prefix="sluice-demo-"))).resolve()
     home.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
     running = Running(home, base)
-    with console.step("start the platform and the add-on") as step:
-        running.start()
-        step.detail = f"ports {base} to {base + 5}, home {home}"
     try:
-        _steps(console, running, examples, home)
+        with console.step("start the platform and the add-on") as step:
+            running.start()
+            step.detail = f"ports {base} to {base + 5}, home {home}"
+        report = _steps(console, running, examples, home)
         _say(f"Done in {time.monotonic() - started:.0f} s: every event that was sent is a row, once.")
+        print(f"\nReport with charts: {report}", flush=True)
         if keep:
             return _keep(running)
+        with console.step("stop everything"):
+            running.stop()
     except BaseException:
         running.end()
+        _say(f"The logs are in {running.home.logs}")
         raise
-    with console.step("stop everything"):
-        running.stop()
+    if root is None:
+        shutil.rmtree(home)
     return Exit.OK
 
 
@@ -91,7 +101,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _steps(console: Console, running: Running, examples: Examples, home: Path) -> None:
+def _steps(console: Console, running: Running, examples: Examples, home: Path) -> Path:
     recipe = running.recipe()
     with PlatformClient(recipe["SLUICE_PLATFORM_URL"], recipe["SLUICE_PLATFORM_TOKEN"]) as platform:
         config = _create(console, platform)
@@ -107,15 +117,14 @@ def _steps(console: Console, running: Running, examples: Examples, home: Path) -
                 f"{ledger.total:,} events, {len(ledger.orders):,} purchases, {lines:,} log lines: "
                 "none lost, none doubled"
             )
-        runs = home / "runs"
         with console.step("run the analyses on the add-on") as step:
-            folders = run_analyses(client, runs, step.update)
+            folders = run_analyses(client, examples.results, step.update)
             step.detail = ", ".join(folder.name for folder in folders)
     with console.step("write the report") as step:
-        report = write_report(folders, home / "report.html")
+        report = write_report(folders, examples.results / "report.html")
         step.detail = str(report)
     print_tables(folders)
-    print(f"\nReport with charts: {report}", flush=True)
+    return report
 
 
 def _create(console: Console, platform: PlatformClient) -> dict[str, str]:
