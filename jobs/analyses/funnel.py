@@ -79,6 +79,24 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
         f"({index}, {literal(event)})" for index, step in enumerate(parameters.steps, 1) for event in step
     )
     engine.view("funnel_rows", query("funnel", "step_rows", steps=rows, range=parameters.covers()))
+    if engine.dialect.has_asof_join:
+        _reach_by_asof_join(engine, parameters)
+    else:
+        _reach_by_windows(engine, parameters)
+    engine.view("funnel_counts", query("funnel", "counts"))
+    names = ", ".join(
+        f"({index}, {literal(' | '.join(step))})" for index, step in enumerate(parameters.steps, 1)
+    )
+    engine.view("funnel", query("funnel", "funnel", names=names))
+    outputs = {"funnel": "funnel"}
+    if parameters.with_entities:
+        engine.view("funnel_entities", query("funnel", "entities"))
+        outputs["funnel_entities"] = "funnel_entities"
+    return outputs
+
+
+def _reach_by_windows(engine: Engine, parameters: Parameters) -> None:
+    """The portable text: one running maximum for each step."""
     window = parameters.window
     levels = query("funnel", "first_level")
     for step in range(2, len(parameters.steps) + 1):
@@ -91,16 +109,29 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
             in_window="TRUE" if window is None else f"time - earlier_start <= {window}",
         )
     engine.materialize("funnel_reached", query("funnel", "reached", levels=levels))
-    engine.view("funnel_counts", query("funnel", "counts"))
-    names = ", ".join(
-        f"({index}, {literal(' | '.join(step))})" for index, step in enumerate(parameters.steps, 1)
-    )
-    engine.view("funnel", query("funnel", "funnel", names=names))
-    outputs = {"funnel": "funnel"}
-    if parameters.with_entities:
-        engine.view("funnel_entities", query("funnel", "entities"))
-        outputs["funnel_entities"] = "funnel_entities"
-    return outputs
+
+
+#: By tie rule: a number that orders the events of an entity, and how it compares when an event follows another.
+_KEYS = {
+    "seq": ("CAST(time AS HUGEINT) * 36893488147419103232 + seq", ">"),
+    "step": ("time", ">="),
+    "increase": ("time", ">"),
+}
+
+
+def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
+    """The same levels by joining each step's rows to the nearest chain before them."""
+    key, after = _KEYS[parameters.ties]
+    engine.materialize("funnel_keyed", query("funnel", "asof_rows", key=key))
+    engine.materialize("funnel_level_1", query("funnel", "asof_first"))
+    steps = range(1, len(parameters.steps) + 1)
+    in_window = "TRUE" if parameters.window is None else f"later.time - earlier.start <= {parameters.window}"
+    for step in steps[1:]:
+        below = f"funnel_level_{step - 1}"
+        places = {"step": str(step), "below": below, "after": after, "in_window": in_window}
+        engine.materialize(f"funnel_level_{step}", query("funnel", "asof_next", **places))
+    levels = " UNION ALL ".join(query("funnel", "asof_level", step=str(step)) for step in steps)
+    engine.materialize("funnel_reached", query("funnel", "asof_reached", levels=levels))
 
 
 _TTC = tuple(

@@ -65,8 +65,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
     `collapse` = consecutive makes one step of a run, `set` keeps a step's first occurrence only. Steps are
     joined by ` > `; a > inside a step becomes U+203A. `share` is the fraction of all entities, those below
-    `min_count` included. Ties in the order are broken by the path's bytes. `transitions` counts pairs of
-    steps before the cut at `max_length`, with `path_start` and `path_end` at the ends; seconds are NULL there.
+    `min_count` included. Ties in the order are broken by the path's bytes. `transitions` counts step pairs
+    before the cut at `max_length`, with `path_start` and `path_end` at the ends; there seconds are NULL.
     """
     if "events" in present:
         template, weight, kept = _from_events(engine, parameters, present), "1", "session_paths"

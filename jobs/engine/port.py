@@ -38,6 +38,10 @@ class Dialect(Protocol):
     Everything else in `jobs/sql/` is text that both engines read the same way.
     """
 
+    @property
+    def has_asof_join(self) -> bool:
+        """Whether a faster text of the same definition may use `ASOF JOIN` and 128-bit integers."""
+
     def identifier(self, name: str) -> str:
         """A column name from a file, quoted."""
 

@@ -44,6 +44,8 @@ def _kind(native: str) -> Kind:
 class DuckDialect:
     """DuckDB's spelling of what differs."""
 
+    has_asof_join = True
+
     def identifier(self, name: str) -> str:
         """A quoted name."""
         return '"' + name.replace('"', '""') + '"'

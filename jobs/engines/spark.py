@@ -70,6 +70,8 @@ def start_session() -> SparkSession:
 class SparkDialect:
     """Spark's spelling of what differs."""
 
+    has_asof_join = False
+
     def identifier(self, name: str) -> str:
         """A quoted name."""
         return "`" + name.replace("`", "``") + "`"

@@ -75,3 +75,31 @@ SELECT
     MAX_BY(started_at, step) AS started_at, MAX_BY(reached_at, step) AS reached_at
 FROM funnel_reached
 GROUP BY entity_id
+
+-- name: asof_rows
+-- DuckDB only: step rows with one sortable number for the order of the tie rule.
+SELECT entity_id, time, step, $key AS place
+FROM funnel_rows
+
+-- name: asof_first
+-- DuckDB only: a chain may start at any row of step 1.
+SELECT entity_id, place, time, time AS start FROM funnel_keyed WHERE step = 1
+
+-- name: asof_next
+-- DuckDB only: the latest chain of the level below that ends before the row; it has the latest start of all of them.
+-- Rows of one step at one place see the same chains, so which of them is joined makes no difference.
+SELECT later.entity_id, later.place, later.time, earlier.start
+FROM (SELECT entity_id, place, time FROM funnel_keyed WHERE step = $step) AS later
+ASOF INNER JOIN $below AS earlier
+    ON earlier.entity_id = later.entity_id AND later.place $after earlier.place
+WHERE $in_window
+
+-- name: asof_reached
+-- DuckDB only: when each entity first completed a chain to each step, and that chain's latest start.
+SELECT entity_id, step, MIN(time) AS reached_at, MIN(start) AS started_at
+FROM ($levels) AS matched
+GROUP BY entity_id, step
+
+-- name: asof_level
+-- DuckDB only: one level with its step.
+SELECT entity_id, time, start, $step AS step FROM funnel_level_$step
