@@ -72,7 +72,7 @@ class DrainWorker:
         if spill is None:
             self._buffer = CountingBuffer(settings.drain_messages, settings.drain_bytes)
         else:
-            self._buffer = CountingBuffer(_SPILL_MESSAGES, settings.spill_bytes)
+            self._buffer = CountingBuffer(_SPILL_MESSAGES, 2 * settings.spill_bytes)
         self._loss = Loss()
         self._recovered = spill.messages if spill is not None else 0
         self._delivered = 0
@@ -96,7 +96,7 @@ class DrainWorker:
             self._tasks.append(asyncio.create_task(self._move_to_disk(), name=f"spill {self.drain.id}"))
 
     def push(self, frames: Sequence[bytes]) -> None:
-        """Take frames; never blocks. What does not fit displaces the oldest, counted."""
+        """Take frames. What does not fit displaces the oldest, counted; with spill it goes to disk."""
         lost = self._buffer.push(frames)
         if lost:
             self._loss.add(lost, self._clock.now())
@@ -105,6 +105,15 @@ class DrainWorker:
             self._full.set()
             if self._buffer.bytes >= self._settings.spill_bytes // 8:
                 self._high.set()
+            if self._spill is not None and self._buffer.bytes > self._settings.spill_bytes:
+                self._spill_at_once(self._spill)
+
+    def _spill_at_once(self, spill: SpillQueue) -> None:
+        """Write to disk here and now: a flood is slowed down to the disk's pace rather than lost."""
+        while self._buffer.bytes > self._settings.spill_bytes:
+            frame = self._cut_frame()
+            if not spill.store(frame):
+                self._count_loss(frame, "the spill quota is full")
 
     def stats(self) -> DrainStats:
         """Return the counters."""

@@ -36,7 +36,7 @@ class LogplexSettings:
     spill_quota: int = 256 << 20
     """Disk space of one drain with spill."""
     spill_bytes: int = 32 << 20
-    """Memory of one drain with spill; it starts writing to disk at an eighth of this."""
+    """Memory of one drain with spill: at an eighth disk writes begin, at all of it they slow the writer."""
     spill_addon_drains: bool = True
     """Drains that belong to an add-on spill even when they do not say so."""
     tail_messages: int = 1_024

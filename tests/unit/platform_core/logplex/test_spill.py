@@ -95,6 +95,27 @@ def test_an_outage_loses_nothing_and_keeps_the_order(
     asyncio.run(scenario())
 
 
+def test_a_flood_within_one_turn_of_the_loop_goes_to_disk_and_not_away(
+    fast: LogplexSettings, receiver_class: Any, until: Until, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        receiver = receiver_class()
+        settings = replace(fast, spill_bytes=16 << 10, batch_bytes=4 << 10)
+        logs = Logplex(settings, SystemClock(), spill_dir=tmp_path)
+        await logs.start()
+        logs.set_drains("a", [spilling(await receiver.start())])
+        for number in range(2_000):
+            logs.write("a", "app", "web.1", [b"line %d" % number])
+        stats = logs.stats("a").drains["d1"]
+        assert (stats.received, stats.dropped, stats.buffered) == (2_000, 0, 2_000)
+        assert stats.spilled_bytes > 100_000
+        await until(lambda: logs.stats("a").drains["d1"].delivered == 2_000)
+        assert receiver.messages == [b"line %d" % number for number in range(2_000)]
+        await logs.close()
+
+    asyncio.run(scenario())
+
+
 def test_undelivered_lines_survive_a_restart_under_the_same_frame_ids(
     fast: LogplexSettings, receiver_class: Any, until: Until, tmp_path: Path
 ) -> None:
