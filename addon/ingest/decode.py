@@ -56,9 +56,7 @@ def _decode_import(record: Record, limits: IngestLimits, out: Decoded) -> None:
         out.add_lines(ref, good, origin, create=False)
         for line in bad:
             reason = f"line {line.number}: {line.reason}"
-            out.add_dead(batch.account_id, origin, reason, line.body, batch.database, batch.table)
+            out.add_dead(batch.account_id, origin, reason, line.body, ref=ref)
     except UserError as error:
         # The door accepted it: a stricter limit since then, or bit rot that the CRC missed.
-        out.add_dead(
-            batch.account_id, origin, f"body: {error.message}", batch.body, batch.database, batch.table
-        )
+        out.add_dead(batch.account_id, origin, f"body: {error.message}", batch.body, ref=ref)

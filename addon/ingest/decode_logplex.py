@@ -1,11 +1,13 @@
 """logplex-1 records to rows: event lines to their own tables, every other line to the tables of ``logs``.
 
-Works on all bodies of a segment at once (the columnar parser is fastest on large input), one account after the
-other. Who a line is from comes from the record's meta data (the drain's credentials), never from its text.
+Works on all bodies of a segment at once (the columnar parser is fastest on large input), one account after
+the other. Who a line is from comes from the record's meta data (the drain's credentials), never from its
+text.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 _SEQUENCE_BITS = 24
 """Frames of a segment: 64 MiB of bodies hold fewer than 2^24 frames."""
 _EVENT = r"(?s)^\s*@\[(?P<tag>[^\s\]]+)\] (?P<json>\{.*)$"
-"""Treasure Data's rule is ``^\\s*@\\[(tag)\\] ({...})\\s*$``: lines that begin so and then break it are dead letters."""
+"""Treasure Data's rule also wants the closing brace; a line that breaks off before it is a dead letter."""
 _TAGGED = r"^\s*@\[[^\s\]]+\] \{"
 _METRIC = r"(^|\s)(sample|measure|count)#\S"
 _LOGFMT = (
@@ -74,7 +76,7 @@ class _Account:
         for bad in columns.bad:
             self.out.add_dead(self.account, _origin(self.records[bad.body]), bad.reason, bad.data)
         if len(columns.frame):
-            self._route(self._rows(columns), columns)
+            self._route(self._rows(columns))
         return columns.frames + 1
 
     def _rows(self, columns: LogColumns) -> pa.Table:
@@ -101,7 +103,7 @@ class _Account:
             }
         )
 
-    def _route(self, rows: pa.Table, columns: LogColumns) -> None:
+    def _route(self, rows: pa.Table) -> None:
         """Send every line to exactly one place."""
         heroku = pc.equal(rows["source"], "heroku")
         router = pc.and_(heroku, pc.equal(rows["process"], "router"))
@@ -124,7 +126,8 @@ class _Account:
         kept = [name for name in names if name in rows.column_names]
         self.out.add_table(TableRef(self.account, LOGS_DATABASE, table), rows.select(kept))
 
-    # Event lines ------------------------------------------------------------------------------------------------
+    # Event lines
+    # ------------------------------------------------------------------------------------------------
 
     def _events(self, rows: pa.Table, tagged: pa.ChunkedArray) -> pa.ChunkedArray:
         """Add the lines ``@[db.table] {json}``; return which lines were taken."""
@@ -149,7 +152,7 @@ class _Account:
         edges = np.concatenate([[0], np.flatnonzero(np.diff(owners)) + 1, [len(owners)]]).tolist()
         moments: dict[int, Any] = {}
         clean = self._all_clean(texts)
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in itertools.pairwise(edges):
             origin = moments.setdefault(int(owners[first]), _origin(self.records[int(owners[first])]))
             chunk = texts.slice(first, last - first)
             self.out.add_lines(ref, chunk if clean else self._good(ref, chunk, origin), origin, create=True)
@@ -170,10 +173,11 @@ class _Account:
             if fault is None:
                 good.append(text)
             else:
-                self.out.add_dead(self.account, origin, fault, line, ref.database, ref.table)
+                self.out.add_dead(self.account, origin, fault, line, ref=ref)
         return pa.array(good, pa.string())
 
-    # Other lines ------------------------------------------------------------------------------------------------
+    # Other lines
+    # ------------------------------------------------------------------------------------------------
 
     def _metrics(self, rows: pa.Table, candidates: pa.ChunkedArray) -> pa.ChunkedArray:
         """Add a row per measurement of the lines that have any; return which lines were taken."""
@@ -207,7 +211,7 @@ def _lines_of(texts: pa.Array) -> bytes:
 
 
 def _text(column: pa.Array) -> pa.Array:
-    """Return bytes as text; where they are no UTF-8, the bad bytes are spelled out, as ``\\xff``."""
+    """Return bytes as text; where they are no UTF-8, the bad bytes are spelled out in hex."""
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:

@@ -1,8 +1,8 @@
 """msgpack rows to JSON lines: fast for plain rows, exact for the rest, dead letters for what JSON cannot say.
 
-What has a stated meaning: text as ``str`` or ``bin`` (UTF-8) alike; NaN is a missing value; infinities become the
-texts "Infinity" and "-Infinity"; a key twice in a map is kept twice and sorted out by the typing. Extension types,
-keys that are no text, and bytes that are no UTF-8 make the row a dead letter.
+What has a stated meaning: text as ``str`` or ``bin`` (UTF-8) alike; NaN is a missing value; infinities
+become the texts "Infinity" and "-Infinity"; a key twice in a map is kept twice and sorted out by the
+typing. Extension types, keys that are no text, and bytes that are no UTF-8 make the row a dead letter.
 """
 
 from __future__ import annotations
@@ -28,22 +28,26 @@ if TYPE_CHECKING:
     from addon.ingest.rows import Decoded, Origin
     from addon.models.tables import TableRef
 
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
 _CHUNK_ROWS = 8_192
 """Rows decoded in one call: bounds how long the interpreter lock is held, to tens of milliseconds."""
 _NESTING = 6
+_FIXMAP, _MAP16, _MAP32 = 0x80, 0xDE, 0xDF
+"""First bytes of a map: up to 15 members in the low half byte, or 2 or 4 bytes of count behind."""
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]")
 """A float whose exponent is all ones. It may match inside other values too: the row is looked at."""
 
 
-def _row_type() -> Any:
-    """Return the type of a plain row: text keys, and values without bytes or extensions down to six levels."""
+def _rows_type() -> Any:
+    """Return the type of a plain row: text keys, no bytes or extensions down to six levels."""
     value: Any = str | int | float | bool | None
     for _ in range(_NESTING):
         value = str | int | float | bool | None | list[value] | dict[str, value]
-    return dict[str, value]
+    return list[dict[str, value]]
 
 
-_decoder: msgspec.msgpack.Decoder[list[dict[str, Any]]] = msgspec.msgpack.Decoder(list[_row_type()])
+_decoder: msgspec.msgpack.Decoder[list[dict[str, Any]]] = msgspec.msgpack.Decoder(_rows_type())
 _encoder = msgspec.json.Encoder()
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -91,7 +95,7 @@ def boundaries(data: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
         raise InvalidInput(f"Row {len(offsets)} is cut short.", hint="Resend the whole body.")
     starts = np.array(offsets, np.int64)
     first = np.frombuffer(data, np.uint8)[starts[:-1]]
-    wrong = np.flatnonzero(((first & 0xF0) != 0x80) & (first != 0xDE) & (first != 0xDF))
+    wrong = np.flatnonzero(((first & 0xF0) != _FIXMAP) & (first != _MAP16) & (first != _MAP32))
     if len(wrong):
         raise InvalidInput(
             f"Row {int(wrong[0]) + 1} is not a map.", hint="Send msgpack maps of column names to values."
@@ -107,7 +111,7 @@ def decode_msgpack(data: bytes, ref: TableRef, origin: Origin, out: Decoded, *, 
             chunk = starts[first : first + _CHUNK_ROWS + 1]
             lines = _fast(data, chunk, record_bytes)
             if lines is None:
-                lines = _exact(data, chunk, ref, origin, out, record_bytes)
+                lines = _exact(data, chunk, ref, origin, out, record_bytes=record_bytes)
             out.add_lines(ref, as_array(lines), origin, create=False)
 
 
@@ -143,17 +147,17 @@ def _member_counts(
     data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return how many members each map's header announces."""
-    counts = np.frombuffer(data, np.uint8)[starts].astype(np.int64)
-    long = np.flatnonzero(counts >= 0xDE)
+    counts: Ints = np.frombuffer(data, np.uint8)[starts].astype(np.int64)
+    long = np.flatnonzero(counts >= _MAP16)
     counts &= 0x0F
     for index in long:
         start = int(starts[index])
-        width = 2 if data[start] == 0xDE else 4
+        width = 2 if data[start] == _MAP16 else 4
         counts[index] = int.from_bytes(data[start + 1 : start + 1 + width], "big")
     return counts
 
 
-class _NotJson(ValueError):
+class NotJsonError(ValueError):
     """The row holds something that JSON cannot say."""
 
 
@@ -162,7 +166,7 @@ class _Pairs(list[tuple[Any, Any]]):
 
 
 def _extension(code: int, _data: bytes) -> Any:
-    raise _NotJson(f"extension_type_{code}")
+    raise NotJsonError(f"extension_type_{code}")
 
 
 def _exact(
@@ -171,6 +175,7 @@ def _exact(
     ref: TableRef,
     origin: Origin,
     out: Decoded,
+    *,
     record_bytes: int,
 ) -> bytes:
     """Return the good rows as JSON lines; the others become dead letters."""
@@ -178,33 +183,33 @@ def _exact(
     for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
         row = data[start:end]
         try:
-            if len(row) > record_bytes:
-                raise _NotJson("record_too_long")
-            lines.append(row_to_json(row))
-        except _NotJson as error:
-            out.add_dead(ref.account_id, origin, str(error), row, ref.database, ref.table)
+            lines.append(row_to_json(row, record_bytes))
+        except NotJsonError as error:
+            out.add_dead(ref.account_id, origin, str(error), row, ref=ref)
     return b"".join(line + b"\n" for line in lines)
 
 
-def row_to_json(row: bytes) -> bytes:
-    """Return one msgpack map as JSON text.
+def row_to_json(row: bytes, record_bytes: int = 1 << 20) -> bytes:
+    """Return one msgpack map of at most ``record_bytes`` as JSON text.
 
     Raises:
-        _NotJson: it holds something that JSON cannot say.
+        NotJsonError: it holds something that JSON cannot say, or too much.
     """
+    if len(row) > record_bytes:
+        raise NotJsonError("record_too_long")
     try:
         members = msgpack.unpackb(
             row, raw=True, strict_map_key=False, object_pairs_hook=_Pairs, ext_hook=_extension
         )
         return _text(members).encode()
-    except _NotJson:
+    except NotJsonError:
         raise
     except RecursionError as error:
-        raise _NotJson("nested_too_deep") from error
+        raise NotJsonError("nested_too_deep") from error
     except UnicodeDecodeError as error:
-        raise _NotJson("not_utf8") from error
+        raise NotJsonError("not_utf8") from error
     except (ValueError, msgpack.UnpackException) as error:
-        raise _NotJson(f"malformed_msgpack: {type(error).__name__}") from error
+        raise NotJsonError(f"malformed_msgpack: {type(error).__name__}") from error
 
 
 def _text(value: Any) -> str:
@@ -219,10 +224,10 @@ def _text(value: Any) -> str:
         return '"Infinity"' if value > 0 else '"-Infinity"'
     if isinstance(value, bool | int | float) or value is None:
         return msgspec.json.encode(value).decode()
-    raise _NotJson(f"{type(value).__name__.lower()}_value")
+    raise NotJsonError(f"{type(value).__name__.lower()}_value")
 
 
 def _key(key: Any) -> str:
     if not isinstance(key, bytes):
-        raise _NotJson("key_is_not_text")
+        raise NotJsonError("key_is_not_text")
     return _text(key)

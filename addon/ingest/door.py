@@ -1,4 +1,4 @@
-"""What is looked at before the ack: a body that is broken as a whole is refused while its sender can still mend it."""
+"""What is looked at before the ack: a body broken as a whole is refused while its sender can mend it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sealed WAL segment to committed rows. Runs in a worker thread; a repeat after a crash changes nothing."""
+"""One sealed WAL segment to committed rows, in a worker thread; a repeat after a crash changes nothing."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ class Flusher:
         warehouse: DeltaWarehouse,
         catalog: Catalog,
         ledger: UploadLedger,
+        *,
         clock: Clock,
         limits: IngestLimits,
     ) -> None:
@@ -85,10 +86,8 @@ class Flusher:
         for frame in found.frames:
             try:
                 records.append(decode(data[frame.start : frame.end]))
-            except ValueError as error:
-                log.error(
-                    RECORD_UNREADABLE, segment=segment.number, sequence=frame.sequence, error=str(error)
-                )
+            except ValueError:
+                log.exception(RECORD_UNREADABLE, segment=segment.number, sequence=frame.sequence)
         return records, len(found.corrupt)
 
     def flush(self, segment: Segment, *, skip: Callable[[Record, int], bool]) -> Flushed:
@@ -136,7 +135,7 @@ class Flusher:
         for bad in item.rejected:
             origin, text = rows.origin_of(bad.row)
             body = text.rstrip("\n").encode()
-            decoded.add_dead(ref.account_id, origin, bad.reason, body, ref.database, ref.table)
+            decoded.add_dead(ref.account_id, origin, bad.reason, body, ref=ref)
         return item
 
     def _present(self, ref: TableRef, rows: TableRows) -> bool:

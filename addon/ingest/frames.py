@@ -1,7 +1,7 @@
 """WAL frames: bytes in, frames out; no I/O. The format is written up in docs/formats/wal.md.
 
-A frame proves itself: magic, segment, rising sequence, non-zero length, and a CRC over header and payload that
-is seeded with the log's own random key, so that bytes a customer sent can never pass for a frame.
+A frame proves itself: magic, segment, rising sequence, non-zero length, and a CRC over header and payload
+that is seeded with the log's own random key, so that bytes a customer sent can never pass for a frame.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def inflate(body: bytes, limits: IngestLimits) -> bytes:
         while not engine.eof:
             try:
                 piece = engine.decompress(pending, _STEP)
-            except isal_zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # the stub takes the class for an instance
                 raise InvalidInput(
                     "The body is not valid gzip.", hint="Compress it again and resend."
                 ) from error

@@ -1,4 +1,4 @@
-"""NDJSON at the door: which lines are one JSON object in UTF-8. Fast for clean bodies, exact for the others."""
+"""NDJSON at the door: which lines are one JSON object in UTF-8. Fast for clean bodies, else exact."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class BadLine:
 
 def as_array(body: bytes) -> pa.StringArray:
     """Return the lines of a body that ends in a newline as one array over its bytes, newlines included."""
-    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == 10) + 1
+    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n")) + 1
     offsets = np.concatenate([[0], ends]).astype(np.int32)
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(body))
 
 
 def is_clean(body: bytes, lines: pa.StringArray) -> bool:
-    """Tell whether every line is one JSON object in UTF-8; never says so wrongly, except for blank and doubled
-    lines that cancel out, which the typing then finds.
+    """Tell whether every line is one JSON object in UTF-8.
+
+    Never says so wrongly, except for blank and doubled lines that cancel out, which the typing then finds.
     """
     try:
         if len(_decoder.decode_lines(body)) != len(lines):

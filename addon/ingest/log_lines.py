@@ -1,4 +1,4 @@
-"""Single log lines to fields: router, dyno and metrics lines as Heroku writes them. Text in, plain values out."""
+"""Router, dyno and metrics lines as Heroku writes them. Text in, plain values out."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def dyno_fields(text: str) -> dict[str, Any]:
 
 
 def metrics(text: str) -> Iterator[dict[str, Any]]:
-    """Yield a row's columns for each ``sample#``, ``measure#`` and ``count#`` of a line; nothing for other lines."""
+    """Yield a row's columns for each ``sample#``, ``measure#`` and ``count#`` of a line."""
     pairs = parse_logfmt(text) or {}
     found = [(match, value or "") for key, value in pairs.items() if (match := _METRIC_KEY.match(key))]
     others = {key: value for key, value in pairs.items() if not _METRIC_KEY.match(key)}

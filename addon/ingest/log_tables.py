@@ -1,4 +1,4 @@
-"""The tables that ordinary log lines become: their columns, set from the start so that no first value can bend them."""
+"""The tables that ordinary log lines become; columns set from the start: no first value bends them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENDER: Columns = (
     ("drain", "string"),
     ("seq", "long"),
 )
-"""What every log line has: who sent it, when, and its place among the lines of its drain (strictly rising)."""
+"""What every log line has: sender, time, and ``seq``, strictly rising among the lines of a drain."""
 
 ROUTER_FIELDS: Columns = (
     ("at", "string"),
@@ -58,8 +58,10 @@ LOG_TABLES: Mapping[str, Columns] = {
     "dyno": (*SENDER, *DYNO_FIELDS),
     "metrics": (*SENDER, *METRIC_FIELDS),
 }
-"""Tables of the database ``logs``. ``data`` is the parsed line, or what no column of its own has; ``message`` of the
-router is set for lines that could not be read."""
+"""Tables of the database ``logs``. ``data`` is the parsed line, or what no column of its own has.
+
+``message`` of the router is set for lines that could not be read.
+"""
 
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """RFC 5424's severities by number; the priority's lowest three bits."""

@@ -1,8 +1,9 @@
 """logplex-1 bodies to columns, many frames at once with numpy and Arrow; exact, with ``wire`` as its oracle.
 
-Frames are found by their headers, ``<PRI>1 ``. Given where each header starts, the lengths before them are known
-up to their number of digits; when every length's text says exactly that, and the first frame starts the first
-body, the framing is right by induction. One mismatch anywhere, and the bodies are walked one by one by ``wire``.
+Frames are found by their headers, ``<PRI>1 ``. Given where each header starts, the lengths before them are
+known up to their number of digits; when every length's text says exactly that, and the first frame starts
+the first body, the framing is right by induction. One mismatch anywhere, and the bodies are walked one by
+one by ``wire``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 _DIGITS = octets.MAX_DIGITS
 _POWERS = 10 ** np.arange(_DIGITS, dtype=np.int64)
 _MAX_PRI = 191
+_PRI_DIGITS = 3
+_NINE = 9
 _SPACES = 6
 """Spaces of a header: after the version, time stamp, host, app, process and message id."""
 _WIDTHS = np.array([64, 255, 48, 128, 32])
@@ -63,13 +66,13 @@ def _digit_counts(values: Ints) -> Ints:
 
 def _guess_frames(buffer: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Ints, Ints, Ints] | None:
     """Return (start, header start, end) of every frame, None when the guess does not prove itself."""
-    close = np.flatnonzero(buffer[:-2] == ord(">"))
+    close = np.flatnonzero(buffer[: -len("1 ")] == ord(">"))
     close = close[(buffer[close + 1] == ord("1")) & (buffer[close + 2] == ord(" "))]
     open_ = np.full(len(close), -1, np.int64)
     for width in (2, 3, 4):
         at = np.maximum(close - width, 0)
         open_ = np.where((open_ < 0) & (buffer[at] == ord("<")) & (close >= width), at, open_)
-    header = open_[open_ >= 2]
+    header = open_[open_ >= len("1 ")]
     header = header[buffer[header - 1] == ord(" ")]
     if not len(header):
         return None
@@ -86,7 +89,7 @@ def _guess_frames(buffer: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Ints, In
     for place in range(int(digits.max())):
         has = digits > place
         figure = buffer[np.maximum(header - 2 - place, 0)].astype(np.int64) - ord("0")
-        if bool((has & ((figure < 0) | (figure > 9))).any()):
+        if bool((has & ((figure < 0) | (figure > _NINE))).any()):
             return None
         values += np.where(has, figure * _POWERS[place], 0)
     if not np.array_equal(values, lengths):
@@ -122,14 +125,14 @@ def parse_bodies(bodies: Sequence[bytes]) -> LogColumns:
     joined = b"".join(bodies)
     buffer = np.frombuffer(joined, np.uint8)
     body_starts = np.concatenate([[0], np.cumsum([len(body) for body in bodies])]).astype(np.int64)
-    guess = _guess_frames(buffer) if len(buffer) > 4 else None
+    guess = _guess_frames(buffer) if len(buffer) >= len("1 <0>1 ") else None
     lost: list[BadFrame] = []
     if guess is not None and bool(np.isin(body_starts[:-1], guess[0]).all()):
         starts, header, end = guess
         owner = np.searchsorted(body_starts, starts, side="right") - 1
     else:
         header, end, owner, lost = _walk_frames(bodies)
-    return _fields(joined, buffer, header, end, owner, lost)
+    return _fields(joined, buffer, header, end, owner, lost=lost)
 
 
 def _fields(
@@ -138,6 +141,7 @@ def _fields(
     header: Ints,
     end: Ints,
     owner: Ints,
+    *,
     lost: list[BadFrame],
 ) -> LogColumns:
     """Cut the headers of all frames at their spaces; odd ones go to ``wire`` one by one."""
@@ -160,13 +164,13 @@ def _fields(
     columns = LogColumns(owner[kept], kept, pri[kept], stamp, source, process, message, frames=len(header))
     odd = np.flatnonzero(~good)
     if len(odd):
-        columns = _with_odd(columns, joined, header[odd], end[odd], owner[odd], odd)
+        columns = _with_odd(columns, joined, header[odd], end[odd], owner=owner[odd], index=odd)
     columns.bad += lost
     return columns
 
 
 def _pieces(joined: bytes, bounds: np.ndarray[Any, np.dtype[np.int32]]) -> list[pa.Array]:
-    """Return time stamp, source, process and message: one array over the whole body, of which every other is taken."""
+    """Return time stamp, source, process and message: every other piece of one array over the whole body."""
     if not len(bounds):
         return [pa.array([], pa.binary())] * 4
     offsets = pa.py_buffer(np.ascontiguousarray(bounds))
@@ -181,20 +185,20 @@ def _priorities(
     """Return each frame's PRI, and whether the frame starts with ``<PRI>1 `` with a PRI of 0 to 191."""
     width = version_end - header - 3
     inside = np.minimum(version_end, len(buffer) - 1)
-    good = (width >= 1) & (width <= 3) & (version_end < len(buffer)) & (buffer[header] == ord("<"))
+    good = (width >= 1) & (width <= _PRI_DIGITS) & (version_end < len(buffer)) & (buffer[header] == ord("<"))
     good &= (buffer[np.maximum(inside - 1, 0)] == ord("1")) & (buffer[np.maximum(inside - 2, 0)] == ord(">"))
     value = np.zeros(len(header), np.int64)
-    for place in range(3):
+    for place in range(_PRI_DIGITS):
         figure = buffer[np.minimum(header + 1 + place, len(buffer) - 1)].astype(np.int64) - ord("0")
         has = place < width
-        good &= ~has | ((figure >= 0) & (figure <= 9))
+        good &= ~has | ((figure >= 0) & (figure <= _NINE))
         value = np.where(has, value * 10 + figure, value)
     leading_zero = (width > 1) & (buffer[np.minimum(header + 1, len(buffer) - 1)] == ord("0"))
     return value, good & (value <= _MAX_PRI) & ~leading_zero
 
 
 def _with_odd(
-    columns: LogColumns, joined: bytes, header: Ints, end: Ints, owner: Ints, index: Ints
+    columns: LogColumns, joined: bytes, header: Ints, end: Ints, *, owner: Ints, index: Ints
 ) -> LogColumns:
     """Add the frames whose header is unusual, as ``wire`` reads them; what it refuses is bad."""
     extra: list[tuple[int, int, syslog.SyslogMessage]] = []

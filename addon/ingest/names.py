@@ -9,7 +9,7 @@ _MIN, _MAX = 3, 128
 
 
 def valid_name(text: str) -> str:
-    """Return ``text`` as a valid name: lower case, others as ``_``, padded to 3, cut to 126 and ``__`` over 128.
+    """Return ``text`` as a name: lower case, others as ``_``, padded to 3, over 128 cut to 126 and ``__``.
 
     Treasure Data cuts at 255; our names end at 128 (``addon.models.tables.NAME``).
     """

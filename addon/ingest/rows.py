@@ -97,9 +97,9 @@ class Decoded:
             rows.create = True
 
     def add_dead(
-        self, account: int, origin: Origin, reason: str, body: bytes, database: str = "", table: str = ""
+        self, account: int, origin: Origin, reason: str, body: bytes, *, ref: TableRef | None = None
     ) -> None:
-        """Keep bytes that cannot be a row, with the reason; beyond the cap of a batch they are only counted."""
+        """Keep bytes that cannot be a row, with the reason; beyond a batch's cap they are only counted."""
         self.dead_total += 1
         self._per_batch[origin.batch_id] += 1
         count = self._per_batch[origin.batch_id]
@@ -107,6 +107,7 @@ class Decoded:
             reason, body = "more_dead_letters_in_this_batch", b""
             if count > self.dead_letters_per_batch + 1:
                 return
+        database, table = (ref.database, ref.table) if ref is not None else ("", "")
         text = body[: self.dead_letter_bytes].decode("utf-8", "backslashreplace")
         self.dead[account].append(
             (origin.received_at, reason, origin.source, database, table, text, origin.batch_id)

@@ -1,4 +1,4 @@
-"""The WAL's folder: segment files, the writer's identity, the lock, and the quarantine for damaged segments."""
+"""The WAL's folder: segment files, the writer's identity, the lock, the quarantine of damaged segments."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class SegmentFolder:
         return number, path, descriptor
 
     def read(self, segment: Segment) -> tuple[bytes, Scan]:
-        """Return a segment's bytes and frames; a damaged one is copied to the quarantine and reported first."""
+        """Return a segment's bytes and frames; a damaged one is quarantined (a copy) and reported first."""
         data = segment.path.read_bytes()[: segment.limit]
         found = scan(data, self.writer.key, segment.number)
         if found.corrupt or found.missing:

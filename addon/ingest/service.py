@@ -1,8 +1,9 @@
 """The way in, in one object: implements ``Ingestor``.
 
-``append`` looks at a body, settles its upload id, and returns when the log has it on disk. A background task turns
-sealed segments into rows: it sleeps until there is something, waits a moment for company, and is hurried by
-``flush``, the barrier that queries pass. All bookkeeping is done in the event loop's thread, all work in threads.
+``append`` looks at a body, settles its upload id, and returns when the log has it on disk. A background
+task turns sealed segments into rows: it sleeps until there is something, waits a moment for company, and is
+hurried by ``flush``, the barrier that queries pass. All bookkeeping is done in the event loop's thread, all
+work in threads.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class IngestService:
         self._clock = clock or SystemClock()
         disk = disk or LocalDisk()
         self._wal = Wal(SegmentFolder(wal_folder, disk), disk, wal_limits)
-        self._flusher = Flusher(self._wal, warehouse, catalog, ledger, self._clock, self.limits)
+        self._flusher = Flusher(self._wal, warehouse, catalog, ledger, clock=self._clock, limits=self.limits)
         self._ledger = ledger
         self._linger_s = linger_s
         self._pending = Pending()
@@ -95,7 +96,8 @@ class IngestService:
         self._appending: set[asyncio.Task[Ack]] = set()
         self._closing = False
 
-    # Life -------------------------------------------------------------------------------------------------------
+    # Life
+    # -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open the log, take up what an earlier run left in it, and begin to flush.
@@ -125,7 +127,7 @@ class IngestService:
                 self._pending.uploads[key] = Upload(record.batch_id, record.digest, stored)
 
     async def close(self) -> None:
-        """Refuse new batches, make the accepted ones queryable, close the log. What fails stays for the next start."""
+        """Refuse new batches, make the accepted ones queryable, close the log; the rest waits for a start."""
         self._closing = True
         if self._appending:
             await asyncio.wait(self._appending)
@@ -138,7 +140,8 @@ class IngestService:
             self._task = None
         await self._wal.close()
 
-    # The way in -------------------------------------------------------------------------------------------------
+    # The way in
+    # -------------------------------------------------------------------------------------------------
 
     async def append(self, batch: Batch) -> Ack:
         """Make a batch durable.
@@ -228,7 +231,8 @@ class IngestService:
         self.stats.bytes += len(record.batch.body)
         self._wake.set()
 
-    # The way on -------------------------------------------------------------------------------------------------
+    # The way on
+    # -------------------------------------------------------------------------------------------------
 
     async def flush(self, account_id: int) -> None:
         """Return when every batch of the account acked before the call is queryable.
@@ -283,7 +287,7 @@ class IngestService:
             stats.corrupt_ranges += done.corrupt_ranges
 
     def _is_copy(self, record: Record, segment: int) -> bool:
-        """Tell whether a record is a second copy: of a batch rewritten after a disk error, or of an upload id."""
+        """Tell whether a record is a second copy: rewritten after a disk error, or of an upload id."""
         if self._left.get(record.batch_id, segment) != segment:
             return True
         key = upload_key(record)

@@ -1,8 +1,9 @@
 """The write-ahead log: many waiting appends, one writer thread, one fdatasync for all of them.
 
-An append returns when its frame is on the disk. A write or fsync error retires the segment at its last synced byte
-(after EIO the page cache may call lost pages clean) and writes the group again to a new one; a full disk takes
-back the group and leaves the log as it was, so that the next append works as soon as there is room.
+An append returns when its frame is on the disk. A write or fsync error retires the segment at its last
+synced byte (after EIO the page cache may call lost pages clean) and writes the group again to a new one; a
+full disk takes back the group and leaves the log as it was, so that the next append works as soon as there
+is room.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ class Wal:
             self._thread = None
         self.folder.release()
 
-    # The writer thread ------------------------------------------------------------------------------------------
+    # The writer thread
+    # ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         """Take what waits, make it durable as one group, answer; until told to stop."""
@@ -241,7 +243,8 @@ class Wal:
             return
         log.error(WAL_SEGMENT_RETIRED, segment=current.number, synced=current.synced, error=str(error))
         with contextlib.suppress(OSError):
-            # So that a restart does not see the unacknowledged rest; batch ids tell copies apart if this fails.
+            # So that a restart does not see the unacknowledged rest; batch ids tell copies apart if this
+            # fails.
             self._disk.truncate(current.descriptor, current.synced)
             self._disk.sync(current.descriptor)
         self._close(current, limit=current.synced)

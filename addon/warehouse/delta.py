@@ -1,8 +1,8 @@
 """One Delta table's log: durable commits that name the WAL segment they come from, checkpoints, snapshots.
 
-delta-rs never fsyncs, so this does: data file and folder first (``parquet``), then the log entry and its folder.
-A commit goes through the very handle whose transaction version was looked at, which makes the pair an exact
-compare-and-set: a second instance of a writer is refused, a repeated segment changes nothing.
+delta-rs never fsyncs, so this does: data file and folder first (``parquet``), then the log entry and its
+folder. A commit goes through the very handle whose transaction version was looked at, which makes the pair
+an exact compare-and-set: a second instance of a writer is refused, a repeated segment changes nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class DataFile:
     max_time: int
 
     def action(self, *, new_data: bool = True) -> AddAction:
-        """Return the log's entry for the file; ``new_data`` is false for a rewrite of rows that were there."""
+        """Return the log's entry for the file; ``new_data`` is false for a rewrite of old rows."""
         stats = {
             "numRecords": self.rows,
             "minValues": {"time": self.min_time},
@@ -96,7 +96,7 @@ class DeltaLog:
         return table
 
     def _set_torn_aside(self) -> None:
-        """Rename a newest log entry that a power cut left half-written: it was never synced, so nothing relied on it."""
+        """Rename a newest log entry that a power cut left half-written: nothing can have relied on it."""
         entries = sorted(self._log_folder.glob("*.json"))
         if not entries:
             return
@@ -203,7 +203,7 @@ class DeltaLog:
         sync_folder(self._log_folder)
 
     def _checkpoint_if_due(self, table: DeltaTable) -> None:
-        """Write a checkpoint every 50 versions and start with a fresh handle: commit latency grows otherwise."""
+        """Write a checkpoint every 50 versions and take a fresh handle: commit latency grows otherwise."""
         if table.version() - self._checkpoint < CHECKPOINT_EVERY:
             return
         try:

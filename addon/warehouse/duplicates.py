@@ -1,4 +1,4 @@
-"""JSON objects with a key twice: the last value counts, the earlier ones are kept beside it. Exact, rare, slow."""
+"""JSON objects with a key twice: the last value counts, the earlier ones are kept beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _dump(value: object) -> str:
 
 
 def split_duplicates(line: str) -> tuple[str, str | None]:
-    """Return the object's text with each key once, and the earlier values as ``{"key": [values]}`` or None."""
+    """Return the object's text with each key once, and the earlier values as ``{"key": [values]}``."""
     members = json.loads(line, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number)
     last = dict(members)
     earlier: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ _OTHER = re.compile(r"[^a-z0-9_]")
 
 
 def column_name(original: str, taken: Container[str]) -> str:
-    """Return a free column name for ``original``: lower case, other characters as ``_``, numbered on a clash."""
+    """Return a free column name for ``original``: lower case, others as ``_``, numbered on a clash."""
     name = _OTHER.sub("_", original.lower())[:MAX_COLUMN_NAME] or "_"
     free, number = name, 1
     while free in taken or free == OVERFLOW:

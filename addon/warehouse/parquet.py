@@ -74,7 +74,7 @@ def write_parquet(table: pa.Table, path: Path) -> int:
 def sorted_by_time(table: pa.Table) -> pa.Table:
     """Return the rows in the order of ``time``; equal times keep their order of arrival."""
     times = table["time"].combine_chunks()
-    if len(times) < 2 or pc.all(pc.less_equal(times[:-1], times[1:])).as_py():
+    if len(times) <= 1 or pc.all(pc.less_equal(times[:-1], times[1:])).as_py():
         return table
     order = pc.sort_indices(pa.table({"time": times, "row": pa.array(range(len(times)))}), _BY_TIME)
     return table.take(order)

@@ -1,8 +1,8 @@
 """A table's schema: logical columns over physical ones, and its form in the Delta log.
 
 The first values set a column's type. A double that meets a long column widens it: the logical column becomes
-double and new values go to a second physical column, so that no file is rewritten and every reader's types hold.
-Anything else that does not fit stays in ``_overflow``.
+double and new values go to a second physical column, so that no file is rewritten and every reader's types
+hold. Anything else that does not fit stays in ``_overflow``.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class TableSchema:
 
 
 def from_delta(schema: Schema) -> TableSchema:
-    """Read a schema back from the Delta log; columns of other writers keep their Delta type as far as we have it."""
+    """Read a schema back from the Delta log; other writers' columns keep their type as far as we have it."""
     names_back = {"long": "long", "integer": "long", "short": "long", "byte": "long", "boolean": "boolean"}
     names_back |= {"double": "double", "float": "double"}
     columns: dict[str, Column] = {}

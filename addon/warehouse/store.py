@@ -1,7 +1,8 @@
-"""The warehouse: Delta tables under one folder, ``<root>/<account>/<database>/<table>/``; implements ``Warehouse``.
+"""The warehouse: Delta tables under ``<root>/<account>/<database>/<table>/``; implements ``Warehouse``.
 
-Writing has two steps: ``prepare`` types a segment's rows for one table, ``commit`` writes the file and the log
-entry. Between them the flusher collects what must go to the dead letters. Thread-safe, one lock per table.
+Writing has two steps: ``prepare`` types a segment's rows for one table, ``commit`` writes the file and the
+log entry. Between them the flusher collects what must go to the dead letters. Thread-safe, one lock per
+table.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class DeltaWarehouse:
                 self._typer = Typer(self._threads, self._memory)
             return self._typer
 
-    # Writing ----------------------------------------------------------------------------------------------------
+    # Writing
+    # ----------------------------------------------------------------------------------------------------
 
     def prepare(
         self,
@@ -100,7 +102,7 @@ class DeltaWarehouse:
         rows: pa.Table | None = None,
         seed: Sequence[tuple[str, str]] = (),
     ) -> Prepared:
-        """Type ``lines`` onto the table's schema and join ``rows``, whose columns are among those of ``seed``.
+        """Type ``lines`` onto the table's schema; join ``rows``, whose columns are among those of ``seed``.
 
         ``seed`` gives a table that does not exist yet its first (name, type) columns.
         """
@@ -160,7 +162,8 @@ class DeltaWarehouse:
             own.log.replace([file.name for file in small], file)
             return len(small)
 
-    # Reading ----------------------------------------------------------------------------------------------------
+    # Reading
+    # ----------------------------------------------------------------------------------------------------
 
     def snapshot(self, ref: TableRef, version: int | None = None) -> Snapshot | None:
         """Pin the newest (or a named) version; None while nothing was ever committed.
@@ -190,7 +193,8 @@ class DeltaWarehouse:
             max_time=max((file.max_time for file in files), default=None),
         )
 
-    # Deleting ---------------------------------------------------------------------------------------------------
+    # Deleting
+    # ---------------------------------------------------------------------------------------------------
 
     def drop(self, ref: TableRef) -> None:
         """Delete a table's files; nothing of it is left on disk."""

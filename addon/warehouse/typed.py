@@ -22,6 +22,8 @@ _ROUNDS = 4
 _ROW = " row"
 """The row number's name beside physical columns, none of which can have a space."""
 _SAMPLE_ROWS = 2_000
+_INT64_DIGITS = 19
+_MAX_KEY = 1_000
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -53,14 +55,14 @@ def classify(first: str, *, fraction: bool) -> str:
     digits = first.lstrip("-")
     if not digits.isdigit():
         return "double"
-    if len(digits) > 19 or int(first) not in _INT64:
+    if len(digits) > _INT64_DIGITS or int(first) not in _INT64:
         return "string"  # a whole number that no column type keeps exactly
     return "double" if fraction else "long"
 
 
 def is_column_key(key: str) -> bool:
     """Tell whether a key may become a column; the others stay in ``_overflow`` under their own name."""
-    return 0 < len(key) <= 1_000 and not any(char < " " or char in '"\\' for char in key)
+    return 0 < len(key) <= _MAX_KEY and not any(char < " " or char in '"\\' for char in key)
 
 
 class Typer:
@@ -79,7 +81,7 @@ class Typer:
         self._connection.close()
 
     def type_lines(self, lines: pa.StringArray, receipt: pa.Int64Array, schema: TableSchema) -> Typed:
-        """Type JSON objects, one per element, grown onto ``schema``; ``receipt`` is the time of rows without one."""
+        """Type JSON objects onto ``schema``, which grows; ``receipt`` is the time of rows without one."""
         pending = pa.table(
             {
                 "rn": pa.array(np.arange(len(lines))),

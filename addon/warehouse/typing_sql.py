@@ -1,8 +1,8 @@
-"""The SQL of the two-tier typing: a fast query that never says "ok" wrongly, and a slow one that places misfits.
+"""The SQL of the two-tier typing: a fast query that never says "ok" wrongly, a slow one that places misfits.
 
 Both read the registered Arrow table ``lt(rn, rt, l)``: row number, receipt time, JSON text; the slow one also
-``d``, the earlier values of duplicate keys. Columns are named by position (``c0``...), since a sender may call a
-column anything.
+``d``, the earlier values of duplicate keys. Columns are named by position (``c0``...), since a sender may
+call a column anything.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _text(column: Column) -> str:
 
 
 def fast(columns: Sequence[Column]) -> str:
-    """Return the query for all rows: rn, ok, c0 (time), c1...; values of rows that are not ok mean nothing."""
+    """Return the query for all rows: rn, ok, c0 (time), c1...; only the values of ok rows count."""
     inner, values, counted, checks = ["rn", "rt", "d", "len(json_keys(l)) as lk"], [], [], []
     for n, column in enumerate(columns):
         kind = _kind(column)
@@ -74,7 +74,8 @@ def _is_double(text: str) -> str:
     """Return the test that a JSON text is a number that binary64 keeps as exactly as its spelling allows."""
     value = f"try_cast({text} as double)"
     return (
-        f"coalesce({text}[1] <> '\"' and isfinite({value}) and (abs({value}) < {_EXACT} or contains({text}, '.') "
+        f"coalesce({text}[1] <> '\"' and isfinite({value}) and (abs({value}) < {_EXACT} "
+        f"or contains({text}, '.') "
         f"or contains(lower({text}), 'e') or try_cast({value} as hugeint)::varchar = {text}), false)"
     )
 
@@ -112,7 +113,8 @@ def slow(columns: Sequence[Column]) -> str:
             named = literal(msgspec.json.encode(_key(column)).decode() + ":")
             parts.append(f"case when {text} is not null and ({placed}) is null then {named} || {text} end")
     unknown = (
-        f"nullif(array_to_string(list_transform(list_filter(ks, lambda k: not list_contains({_known(columns)}, k)), "
+        "nullif(array_to_string(list_transform("
+        f"list_filter(ks, lambda k: not list_contains({_known(columns)}, k)), "
         f"lambda k: case when json_type(l, {_POINTER}) <> 'NULL' "
         f"then to_json(k)::varchar || ':' || json_extract(l, {_POINTER})::varchar end), ','), '')"
     )
@@ -123,12 +125,14 @@ def slow(columns: Sequence[Column]) -> str:
     reason = (
         f"case when not list_contains(ks, 'time') then null when {time} is null then 'time_is_null' "
         f"when {time}[1] = '\"' or try_cast({time} as double) is null then 'time_is_not_a_number' "
-        f"when ({moment}) is null or ({moment}) not between {MIN_TIME} and {MAX_TIME} then 'time_is_out_of_range' end"
+        f"when ({moment}) is null or ({moment}) not between {MIN_TIME} and {MAX_TIME} "
+        "then 'time_is_out_of_range' end"
     )
     shown = "".join(f", {value}" for value in values)
     return (
         f"select * replace (case when _overflow <> '' then '{{' || _overflow || '}}' end as _overflow) from ("  # noqa: S608 - built from quoted literals and numbered names
-        f"select rn, {reason} as reason, case when list_contains(ks, 'time') then {moment} else rt end as c0{shown}, "
+        f"select rn, {reason} as reason, "
+        f"case when list_contains(ks, 'time') then {moment} else rt end as c0{shown}, "
         f"concat_ws(',', {', '.join(parts)}) as _overflow from (select rn, rt, l, d, json_keys(l) as ks, "
         f"json_transform(l, {_spec(columns)}) as r from lt))"
     )
@@ -142,15 +146,17 @@ def doubled_keys() -> str:
 def unknown_keys(columns: Sequence[Column]) -> str:
     """Return the query for new keys: k, text of the first non-null value, whether any value is a fraction."""
     return (
-        f"select k, arg_min(v::varchar, rn) as first, bool_or(json_type(v) = 'DOUBLE') as fraction, min(rn) as seen "  # noqa: S608 - built from quoted literals
+        "select k, arg_min(v::varchar, rn) as first, "  # noqa: S608 - built from quoted literals
+        "bool_or(json_type(v) = 'DOUBLE') as fraction, min(rn) as seen "
         f"from (select rn, k, json_extract(l, {_POINTER}) as v from "
-        f"(select rn, l, unnest(list_filter(json_keys(l), lambda k: not list_contains({_known(columns)}, k))) as k "
+        "(select rn, l, unnest(list_filter(json_keys(l), "
+        f"lambda k: not list_contains({_known(columns)}, k))) as k "
         f"from lt)) where json_type(v) <> 'NULL' group by k order by seen, k"
     )
 
 
 def widenings(columns: Sequence[Column]) -> str | None:
-    """Return the query with one boolean per long column: whether a misfit is a double. None without such columns."""
+    """Return the query with one boolean per long column: whether a misfit is a double; None without any."""
     tests = []
     for column in columns[1:]:
         if _kind(column) == "long":

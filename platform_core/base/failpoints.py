@@ -1,8 +1,8 @@
 """Named points where a test can make the program die, fail or stall.
 
-``SLUICE_FAILPOINT=name:action[@n]`` (several separated by commas) arms a point: ``abort`` kills the process as
-``kill -9`` would, ``error`` raises an I/O error, ``enospc`` a full disk, ``delay`` stalls for a second. With
-``@n`` only the n-th pass acts. When nothing is armed, ``hit`` is one look at an empty dict.
+``SLUICE_FAILPOINT=name:action[@n]`` (several separated by commas) arms a point: ``abort`` kills the process
+as ``kill -9`` would, ``error`` raises an I/O error, ``enospc`` a full disk, ``delay`` stalls for a second.
+With ``@n`` only the n-th pass acts. When nothing is armed, ``hit`` is one look at an empty dict.
 """
 
 from __future__ import annotations

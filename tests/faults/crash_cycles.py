@@ -1,9 +1,10 @@
 """Kills the ingest service again and again, then counts: every acknowledged batch must be there once, whole.
 
-Run as a program: ``python tests/faults/crash_cycles.py --home DIR --kills 20 --failpoints --seed 7``. A clean parent
-forks one child a cycle; the child starts the real service on the same folder, sends batches of all three kinds
-(retrying the unacknowledged ones and a quarter of the acknowledged ones under their old ids) and dies by SIGKILL, at
-a random moment or at a failpoint. The last child only recovers and counts. Prints one line of figures; exit 1 on loss.
+Run as a program: ``python tests/faults/crash_cycles.py --home DIR --kills 20 --failpoints --seed 7``. A
+clean parent forks one child a cycle; the child starts the real service on the same folder, sends batches of
+all three kinds (retrying the unacknowledged ones and a quarter of the acknowledged ones under their old
+ids) and dies by SIGKILL, at a random moment or at a failpoint. The last child only recovers and counts.
+Prints one line of figures; exit 1 on loss.
 """
 
 from __future__ import annotations

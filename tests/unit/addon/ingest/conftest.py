@@ -79,7 +79,7 @@ class Rig:
         if snapshot is None:
             return []
         view = view_sql(snapshot, [str(path) for path in snapshot.files])
-        return duckdb.sql(f"select {columns} from ({view}) order by all").fetchall()
+        return duckdb.sql(f"select {columns} from ({view}) order by all").fetchall()  # noqa: S608 - test
 
 
 @pytest.fixture
