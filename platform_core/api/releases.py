@@ -5,7 +5,6 @@ import hmac
 from collections.abc import AsyncIterator
 from typing import Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
@@ -35,17 +34,28 @@ class NewRelease(BaseModel):
     description: str | None = None
 
 
-def _output_token(connection: sa.Connection, release_id: str) -> str:
-    key = platform_secret(connection, "release-output")
-    return hmac.new(key.encode(), release_id.encode(), hashlib.sha256).hexdigest()
+async def _output_key(platform: Platform) -> bytes:
+    return (await platform.store.run(platform_secret, "release-output")).encode()
+
+
+def _output_token(key: bytes, app_id: str, release_id: str) -> str:
+    return hmac.new(key, f"{app_id}/{release_id}".encode(), hashlib.sha256).hexdigest()
+
+
+async def _all_shown(platform: Platform, app: App, listed: list[rows.ReleaseSummary]) -> list[dict[str, Any]]:
+    key = await _output_key(platform)
+
+    def url(each: rows.ReleaseSummary) -> str | None:
+        if not each.has_output:
+            return None
+        token = _output_token(key, app.id, each.id)
+        return f"{platform.urls.api}/release-outputs/{app.id}/{each.id}/{token}"
+
+    return [serializers.release(each, app, url(each)) for each in listed]
 
 
 async def _shown(platform: Platform, app: App, each: rows.ReleaseSummary) -> dict[str, Any]:
-    url = None
-    if each.has_output:
-        token = await platform.store.run(_output_token, each.id)
-        url = f"{platform.urls.api}/release-outputs/{app.id}/{each.id}/{token}"
-    return serializers.release(each, app, url)
+    return (await _all_shown(platform, app, [each]))[0]
 
 
 @router.get("/apps/{app}/releases")
@@ -55,7 +65,7 @@ async def list_releases(
     """List releases."""
     found = await app_named(platform, caller, app)
     listed = await platform.store.run(rows.list_releases, found.id)
-    return paged(request, [await _shown(platform, found, each) for each in listed], "version")
+    return paged(request, await _all_shown(platform, found, listed), "version")
 
 
 @router.get("/apps/{app}/releases/{release}")
@@ -97,7 +107,7 @@ async def release_output(
     app_id: str, release_id: str, token: str, platform: PlatformDep
 ) -> StreamingResponse:
     """Stream what a release phase prints; the token in the path is the authorization."""
-    if not same_secret(token, await platform.store.run(_output_token, release_id)):
+    if not same_secret(token, _output_token(await _output_key(platform), app_id, release_id)):
         raise Missing("release_output", "Couldn't find that output.")
     release = await platform.store.run(rows.get_summary, app_id, release_id)
     return StreamingResponse(_output(platform, app_id, release), media_type="text/plain")

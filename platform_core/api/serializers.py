@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from platform_core.base.clock import iso8601
+from platform_core.base.logs import redact
 from platform_core.models.apps import DYNO_SIZES, ReleaseStatus
 
 if TYPE_CHECKING:
@@ -230,9 +231,11 @@ def log_session(session_id: str, url: str, now: float) -> Json:
 
 
 def drain(it: Drain, addon_name: str | None) -> Json:
-    """A log drain; one that belongs to an add-on names it."""
-    owner = None if it.addon_id is None else {"id": it.addon_id, "name": addon_name}
-    return {"id": it.id, "addon": owner, "token": it.token, "url": it.url}
+    """A log drain; one that belongs to an add-on names it and keeps the vendor's password to itself."""
+    if it.addon_id is None:
+        return {"id": it.id, "addon": None, "token": it.token, "url": it.url}
+    owner = {"id": it.addon_id, "name": addon_name}
+    return {"id": it.id, "addon": owner, "token": it.token, "url": redact(it.url)}
 
 
 def service(it: Service) -> Json:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+T = TypeVar("T")
 _log = get_logger(__name__)
 _FAILED = "background_work_failed"
 
@@ -19,11 +20,19 @@ class Background:
 
     def __init__(self) -> None:
         """Start with nothing running."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, what: str, work: Coroutine[Any, Any, object]) -> None:
         """Run ``work``; ``what`` names it in the log should it fail."""
-        task = asyncio.get_running_loop().create_task(self._guard(what, work), name=what)
+        self._hold(asyncio.get_running_loop().create_task(self._guard(what, work), name=what))
+
+    async def finish(self, what: str, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` and return what it returns. It goes on when the caller is cancelled meanwhile."""
+        task = asyncio.get_running_loop().create_task(work, name=what)
+        self._hold(task)
+        return await asyncio.shield(task)
+
+    def _hold(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -100,7 +100,9 @@ class Releases:
         release = await self._store.run(write)
         self._announce_release(release)
         if release.status is ReleaseStatus.PENDING:
-            return await self._run_phase(release, on_output)
+            # Whoever pushed may hang up: the release phase still comes to its end.
+            phase = self._run_phase(release, on_output)
+            return await self._background.finish("release phase", phase)
         self._background.start("reconcile", self._dynos.reconcile(app_id))
         return release
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -113,3 +114,73 @@ async def test_the_list_pages_as_the_cli_asks(world: Any) -> None:
     rest = await world.call("GET", "/apps/shop/releases", Range=response.headers["next-range"])
     assert rest.status_code == 200
     assert [each["version"] for each in rest.json()] == [4, 3, 2, 1]
+
+
+async def test_a_config_change_during_a_release_phase_does_not_lose_the_new_code(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.json("POST", "/apps", {"name": "shop"})
+    await world.deploy("shop", {"web": "old"})
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_spec: Any, _command: str) -> int:
+        begun.set()
+        await go.wait()
+        return 0
+
+    monkeypatch.setattr(world.dynos, "run_release_phase", slow)
+    deploying = asyncio.ensure_future(world.deploy("shop", {"web": "new", "release": "migrate"}))
+    await begun.wait()
+    changed = await world.http.patch("/apps/shop/config-vars", json={"A": "1"})
+    assert changed.status_code == 200
+    go.set()
+    await deploying
+    newest = (await world.json("GET", "/apps/shop/releases"))[-1]
+    assert (newest["description"], newest["current"]) == ("Set A config vars", True)
+    assert (await world.json("GET", "/apps/shop/dynos"))[0]["command"] == "new"
+    assert await world.json("GET", "/apps/shop/config-vars") == {"A": "1"}
+
+
+async def test_a_release_phase_that_a_crash_cut_short_has_failed_after_the_restart(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.json("POST", "/apps", {"name": "shop"})
+    good = await world.deploy("shop", {"web": "old"})
+    begun = asyncio.Event()
+
+    async def never(_spec: Any, _command: str) -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(world.dynos, "run_release_phase", never)
+    deploying = asyncio.ensure_future(world.deploy("shop", {"web": "new", "release": "migrate"}))
+    await begun.wait()
+    await world.platform.background.close(grace=0.0)
+    await asyncio.gather(deploying, return_exceptions=True)
+    assert await world.platform.releases.recover() == 1
+    releases = await world.json("GET", "/apps/shop/releases")
+    assert releases[-1]["status"] == "failed"
+    assert [each["version"] for each in releases if each["current"]] == [good.version]
+
+
+async def test_a_release_phase_goes_on_when_whoever_pushed_hangs_up(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.json("POST", "/apps", {"name": "shop"})
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_spec: Any, _command: str) -> int:
+        begun.set()
+        await go.wait()
+        return 0
+
+    monkeypatch.setattr(world.dynos, "run_release_phase", slow)
+    deploying = asyncio.ensure_future(world.deploy("shop", {"web": "new", "release": "migrate"}))
+    await begun.wait()
+    deploying.cancel()
+    await asyncio.gather(deploying, return_exceptions=True)
+    go.set()
+    await world.platform.background.drain()
+    newest = (await world.json("GET", "/apps/shop/releases"))[-1]
+    assert (newest["status"], newest["current"]) == ("succeeded", True)
