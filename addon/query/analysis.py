@@ -24,7 +24,8 @@ from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
 ANALYSIS = "analysis"
 ENGINES = frozenset({"duckdb", "spark"})
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
-_INSIDE = "/work"
+_INSIDE = "/sluice-job"
+"""A name that hides no checkout or interpreter of the host."""
 _MEMORY = 4 << 30
 _MAX_PIDS = 1_024
 _MAX_TEXT = 64 << 10

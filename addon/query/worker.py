@@ -21,8 +21,8 @@ from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxProcess, Sandb
 INTERRUPT_GRACE_S = 0.3
 """How long a query may take to notice an interrupt before its worker is killed."""
 _START_TIMEOUT_S = 30.0
-_INSIDE = "/warehouse"
-_SPILL_INSIDE = "/spill"
+_INSIDE = "/sluice-warehouse"  # names that hide no checkout or interpreter of the host
+_SPILL_INSIDE = "/sluice-spill"
 _SPILL_BYTES = 2 << 30
 _MARGIN_BYTES = 512 << 20
 _MAX_PIDS = 64

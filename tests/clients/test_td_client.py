@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import httpx
 import msgpack
 import pytest
 import tdclient
+import trustme
 from tdclient.errors import AlreadyExistsError, AuthError, NotFoundError
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Running:
     url: str
     keys: dict[str, Any]
     process: subprocess.Popen[str]
+    authority: Path
+    """The certificate of the CA that signed the TLS listener's."""
 
     def client(self, key: str | None = None) -> tdclient.Client:
         """A real client."""
@@ -79,14 +83,21 @@ def start(home: Path, base: int) -> Running:
         check=True,
         timeout=60,
     )
+    authority, certificate, key = (home / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    ca = trustme.CA()
+    issued = ca.issue_cert("localhost", "127.0.0.1")
+    ca.cert_pem.write_to_path(authority)
+    issued.private_key_pem.write_to_path(key)
+    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    tls = ["--tls-cert", str(certificate), "--tls-key", str(key)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "addon", "serve", *common, "--role", "ingest,api,worker"],
+        [sys.executable, "-m", "addon", "serve", *common, *tls, "--role", "ingest,api,worker"],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    return Running(f"http://127.0.0.1:{base + 4}", json.loads(made.stdout), process)
+    return Running(f"http://127.0.0.1:{base + 4}", json.loads(made.stdout), process, authority)
 
 
 def stop(running: Running) -> float:
@@ -307,7 +318,9 @@ def _send_logs(addon: Running, drain_url: str) -> None:
     }
     auth = (url.username, url.password)
     target = f"{addon.url}{url.path}"
-    for _ in range(2):  # the second is a retry of the same frame
+    trust = ssl.create_default_context(cafile=str(addon.authority))
+    assert httpx.post(drain_url, content=frame, headers=headers, verify=trust).status_code == 204
+    for _ in range(2):  # retries of the same frame
         assert httpx.post(target, content=frame, headers=headers, auth=auth).status_code == 204
     zipped = {**headers, "content-encoding": "gzip"}
     assert httpx.post(target, content=gzip.compress(frame), headers=zipped, auth=auth).status_code == 204
