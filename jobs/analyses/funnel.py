@@ -111,7 +111,7 @@ def _reach_by_windows(engine: Engine, parameters: Parameters) -> None:
     engine.materialize("funnel_reached", query("funnel", "reached", levels=levels))
 
 
-#: By tie rule: a number that orders the events of an entity, and how it compares when an event follows another.
+#: By tie rule: a number that orders the events of an entity, and how a later one compares with it.
 _KEYS = {
     "seq": ("CAST(time AS HUGEINT) * 36893488147419103232 + seq", ">"),
     "step": ("time", ">="),

@@ -76,7 +76,8 @@ def _funnel_beside_clickhouse(events: Path) -> Figure:
     conditions = ", ".join(f"event = '{step}'" for step in STEPS)
     sql = (
         f"SELECT level, count() FROM (SELECT user_id, windowFunnel({WINDOW_S})(toUInt64(time), {conditions})"  # noqa: S608 - fixed text
-        f" AS level FROM file('{events}', Parquet) GROUP BY user_id) WHERE level > 0 GROUP BY level ORDER BY level"
+        f" AS level FROM file('{events}', Parquet) GROUP BY user_id) WHERE level > 0"
+        " GROUP BY level ORDER BY level"
     )
     params = {"steps": list(STEPS), "window": WINDOW_S, "ties": "step"}
 
