@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import tarfile
 import tempfile
@@ -120,8 +119,14 @@ def _copy(source: Path, target: Path, uid: int) -> None:
 
 def _remove(folder: Path) -> None:
     def open_up(function: object, path: str, _error: object) -> None:
+        del function
+        stuck = Path(path)
         with contextlib.suppress(OSError):
-            os.chmod(Path(path).parent, 0o700)  # noqa: PTH101  # of a path that rmtree hands us as text
-            (os.rmdir if function is os.rmdir else os.unlink)(path)
+            stuck.parent.chmod(0o700)
+            if stuck.is_dir() and not stuck.is_symlink():
+                stuck.chmod(0o700)
+                shutil.rmtree(stuck, ignore_errors=True)
+            else:
+                stuck.unlink()
 
     shutil.rmtree(folder, onerror=open_up)
