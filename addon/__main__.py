@@ -8,10 +8,9 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -19,6 +18,9 @@ import uvloop
 from addon.bootstrap import Addon, Settings, initialise, settings_from
 from platform_core.base.errors import SluiceError, Unavailable
 from platform_core.base.logs import configure_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _ADDRESS = "127.0.0.1"
 _DRAIN_S = 3

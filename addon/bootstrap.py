@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (settings are read by their annotations)
 from typing import Any
 
 from addon.api.app import Application

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,10 +15,12 @@ from addon.api.errors import error_headers, status_of, td_error
 from addon.api.guard import Guard
 from addon.api.imports import ImportRoutes
 from addon.api.raw import ClientGone, Scope, answer_json
-from addon.api.services import Services
 from addon.api.td import accounts, databases, jobs, tables
 from platform_core.base.errors import SluiceError
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from addon.api.services import Services
 
 _log = get_logger(__name__)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isal import igzip_lib, isal_zlib
 
 from addon.api.raw import MAX_BODY, Scope, answer, answer_error, headers_of, read_body
-from addon.api.services import Services
 from addon.models.accounts import DrainIdentity
 from addon.models.ingest import Batch, BodyKind
-from addon.models.resources import Resource
 from platform_core.base.errors import InvalidInput, NotFound, SluiceError, TooLarge, Unauthenticated
 from platform_core.base.ids import same_secret
+
+if TYPE_CHECKING:
+    from addon.api.services import Services
+    from addon.models.resources import Resource
 
 PREFIX = "/logplex/"
 _MEDIA = frozenset({b"application/logplex-1", b"application/x-logplex-1"})

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from addon.api.auth import check_right, identify
 from addon.api.raw import Scope, answer_error, answer_json, headers_of, read_body
-from addon.api.services import Services
 from addon.models.accounts import Right
 from addon.models.ingest import Batch, BodyKind
 from addon.models.tables import TableRef
 from platform_core.base.errors import InvalidInput, NotFound, SluiceError
+
+if TYPE_CHECKING:
+    from addon.api.services import Services
 
 PREFIX = "/v3/table/import"
 _PLAIN, _WITH_ID = "/v3/table/import/", "/v3/table/import_with_id/"

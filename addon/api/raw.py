@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from addon.api.errors import error_headers, status_of, td_error
 from platform_core.base.errors import InvalidInput, SluiceError, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Scope = dict[str, Any]
 MAX_BODY = 32 << 20

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from addon.models.ingest import Ingestor, Warehouse
-from addon.provisioning.provider import Provider
-from addon.provisioning.quotas import Quotas
-from addon.provisioning.sso import SignOn
-from addon.query.runner import JobRunner
-from addon.query.service import QueryService
-from addon.store.accounts import AccountStore
-from addon.store.catalog import SqlCatalog
-from addon.store.jobs import JobStore
-from addon.store.resources import ResourceStore
-from platform_core.base.clock import Clock
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from addon.models.ingest import Ingestor, Warehouse
+    from addon.provisioning.provider import Provider
+    from addon.provisioning.quotas import Quotas
+    from addon.provisioning.sso import SignOn
+    from addon.query.runner import JobRunner
+    from addon.query.service import QueryService
+    from addon.store.accounts import AccountStore
+    from addon.store.catalog import SqlCatalog
+    from addon.store.jobs import JobStore
+    from addon.store.resources import ResourceStore
+    from platform_core.base.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Our own routes: a query in one call, and analyses."""
 
+# ruff: noqa: TC001  (FastAPI reads these annotations at run time)
+
 from __future__ import annotations
 
 import asyncio

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from addon.models.tables import Column
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.models.tables import Column
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from addon.models.accounts import Account
+if TYPE_CHECKING:
+    from addon.models.accounts import Account
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,13 @@ import hmac
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platform_core.base.errors import InvalidInput
 from platform_core.base.ids import new_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

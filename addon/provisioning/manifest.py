@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addon.models.accounts import PLANS, Plan
-from addon.provisioning.credentials import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from addon.provisioning.credentials import Credentials
 
 SERVICE = "sluice"
 PREFIX = "TREASURE_DATA"

@@ -6,24 +6,27 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addon.models.accounts import PLANS, Account
-from addon.models.ingest import Ingestor, Warehouse
 from addon.models.resources import Provision, Resource
-from addon.provisioning.credentials import Credentials
 from addon.provisioning.manifest import SERVICE, config_vars, limits_text
-from addon.query.workers import WorkerPool
-from addon.store.accounts import AccountStore
-from addon.store.audit import AuditLog
-from addon.store.catalog import SqlCatalog
-from addon.store.jobs import JobStore
-from addon.store.resources import ResourceStore
 from platform_core.base.errors import InvalidInput, NotFound, Unauthenticated, UserError
 from platform_core.base.ids import is_uuid, same_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from addon.models.ingest import Ingestor, Warehouse
+    from addon.provisioning.credentials import Credentials
+    from addon.query.workers import WorkerPool
+    from addon.store.accounts import AccountStore
+    from addon.store.audit import AuditLog
+    from addon.store.catalog import SqlCatalog
+    from addon.store.jobs import JobStore
+    from addon.store.resources import ResourceStore
 
 _DRAIN_USER = "logplex"
 _KEY, _DRAIN = "api-key", "drain"

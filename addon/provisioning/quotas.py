@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from addon.models.accounts import Account
-from addon.store.catalog import SqlCatalog
-from platform_core.base.clock import Clock
 from platform_core.base.errors import UserError
+
+if TYPE_CHECKING:
+    from addon.models.accounts import Account
+    from addon.store.catalog import SqlCatalog
+    from platform_core.base.clock import Clock
 
 _FRESH_S = 5.0
 

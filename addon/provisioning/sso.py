@@ -7,15 +7,19 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from addon.models.resources import Resource
-from addon.provisioning.credentials import Credentials
-from addon.store.audit import AuditLog, SsoTokenStore
-from addon.store.resources import ResourceStore
-from platform_core.base.clock import Clock
 from platform_core.base.errors import Forbidden, NotFound
 from platform_core.base.ids import is_uuid, new_secret, same_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from addon.models.resources import Resource
+    from addon.provisioning.credentials import Credentials
+    from addon.store.audit import AuditLog, SsoTokenStore
+    from addon.store.resources import ResourceStore
+    from platform_core.base.clock import Clock
 
 _PAST_S, _FUTURE_S = 300, 60
 SESSION_S = 12 * 3600

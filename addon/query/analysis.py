@@ -8,11 +8,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from addon.models.accounts import Account
 from addon.models.jobs import Job, JobOutcome, JobState
 from addon.query.service import Query, QueryService
 from addon.query.worker import QueryFailed, worker_uid
@@ -20,6 +17,12 @@ from platform_core.base.errors import InvalidInput
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from addon.models.accounts import Account
 
 ANALYSIS = "analysis"
 ENGINES = frozenset({"duckdb", "spark"})

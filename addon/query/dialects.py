@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from addon.models.tables import TableRef
 from addon.query.gate import bind_tables, check_final, check_functions, parse_query
 from addon.query.td_functions import Times, rewrite_td_functions
 from platform_core.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from addon.models.tables import TableRef
 
 DIALECTS = {"trino": "trino", "presto": "presto", "hive": "hive", "duckdb": "duckdb"}
 """What a job's type is called, and sqlglot's name for it."""

@@ -7,8 +7,8 @@ runs with its configuration locked, and in a sandbox that shows it one account's
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
@@ -17,6 +17,9 @@ from sqlglot.optimizer.scope import traverse_scope
 
 from addon.models.tables import TableRef
 from platform_core.base.errors import Forbidden, InvalidInput, NotFound, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_SQL_BYTES = 1 << 20
 MAX_NESTING = 400

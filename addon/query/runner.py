@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from addon.models.accounts import Account
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.query.results import result_file
 from addon.query.service import Query, QueryService, shown_columns
 from addon.query.worker import QueryFailed
-from addon.store.accounts import AccountStore
 from addon.store.jobs import LEASE_S, JobStore
 from platform_core.base.errors import SluiceError, Unavailable, UserError
 from platform_core.base.ids import new_uuid
 from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from addon.models.accounts import Account
+    from addon.store.accounts import AccountStore
 
 _log = get_logger(__name__)
 _POLL_S = 0.5

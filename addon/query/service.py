@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from addon.models.accounts import Account, Identity
-from addon.models.ingest import Ingestor, Warehouse
-from addon.models.tables import Snapshot, TableRef
 from addon.query.dialects import CompiledQuery, compile_query, result_type
 from addon.query.td_functions import Times
 from addon.query.worker import Reply, Request, Worker
-from addon.query.workers import WorkerPool
-from addon.store.catalog import SqlCatalog
 from addon.warehouse.view import view_sql
-from platform_core.base.clock import Clock
 from platform_core.base.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from addon.models.accounts import Account, Identity
+    from addon.models.ingest import Ingestor, Warehouse
+    from addon.models.tables import Snapshot, TableRef
+    from addon.query.workers import WorkerPool
+    from addon.store.catalog import SqlCatalog
+    from platform_core.base.clock import Clock
 
 MAX_RESULT_BYTES = 8 << 30
 _MAX_SYNCHRONOUS_BYTES = 256 << 20

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
 
 from addon.query.times import interval, parse_duration, parse_time, strftime_format, zone_name
 from platform_core.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _UNITS = frozenset({"minute", "hour", "day", "week", "month", "quarter", "year"})
 _CUT = {

@@ -6,17 +6,20 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from addon.models.accounts import Plan
 from addon.query import frames
 from platform_core.base.errors import SluiceError, Unavailable
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxProcess, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from addon.models.accounts import Plan
 
 INTERRUPT_GRACE_S = 0.3
 """How long a query may take to notice an interrupt before its worker is killed."""

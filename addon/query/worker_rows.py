@@ -7,13 +7,15 @@ faster than doing it value by value in Python, and this is the tenant's own CPU 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 import pyarrow as pa
 import pyarrow.parquet as pq
 from isal import isal_zlib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 BATCH_ROWS = 65_536
 _GZIP = 31

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from addon.models.accounts import Account
 from addon.query.worker import Worker, WorkerPlace, worker_uid
-from platform_core.base.clock import Clock
 from platform_core.base.errors import SluiceError
 from platform_core.base.logs import get_logger
-from platform_core.base.sandbox.spec import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from addon.models.accounts import Account
+    from platform_core.base.clock import Clock
+    from platform_core.base.sandbox.spec import Sandbox
 
 _log = get_logger(__name__)
 _IDLE_S = 600.0

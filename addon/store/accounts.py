@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from addon.models.accounts import PLANS, Account, AccountState, Identity, Right
 from addon.store.database import Database, insert_ignoring
 from addon.store.schema import ACCOUNTS, API_KEYS
-from platform_core.base.clock import Clock
 from platform_core.base.errors import NotFound
 from platform_core.base.ids import fingerprint, new_secret
+
+if TYPE_CHECKING:
+    from platform_core.base.clock import Clock
 
 _CACHE_S = 1.0
 """How long a look-up may be reused: the time another process may take to notice a revoked key."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from addon.store.database import Database, insert_ignoring
 from addon.store.schema import AUDIT, SSO_TOKENS
-from platform_core.base.clock import Clock
 from platform_core.base.ids import fingerprint
+
+if TYPE_CHECKING:
+    from platform_core.base.clock import Clock
 
 _FIRST = "0" * 64
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -13,8 +12,12 @@ from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import columns_text, declared_text, table_info
 from addon.store.database import Database, insert_ignoring
 from addon.store.schema import DATABASES, TABLES, UPLOADS, USAGE
-from platform_core.base.clock import Clock
 from platform_core.base.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from platform_core.base.clock import Clock
 
 
 def _is(ref: TableRef) -> sa.ColumnElement[bool]:

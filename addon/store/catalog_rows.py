@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addon.models.catalog import DeclaredColumn, TableInfo
 from addon.models.tables import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def declared_text(columns: Sequence[DeclaredColumn]) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
-from addon.store.database import Database
 from addon.store.schema import JOBS
-from platform_core.base.clock import Clock
 from platform_core.base.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.store.database import Database
+    from platform_core.base.clock import Clock
 
 LEASE_S = 30.0
 """A worker that does not renew its lease for this long has lost the job."""

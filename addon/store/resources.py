@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from addon.models.accounts import AccountState, Right
 from addon.models.resources import Provision, Resource
 from addon.store.accounts import account_from_row, insert_account, insert_key
-from addon.store.database import Database
 from addon.store.schema import ACCOUNTS, API_KEYS, RESOURCES
-from platform_core.base.clock import Clock
 from platform_core.base.ids import fingerprint, same_secret
+
+if TYPE_CHECKING:
+    from addon.store.database import Database
+    from platform_core.base.clock import Clock
 
 _JOINED = sa.select(
     ACCOUNTS,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from addon.store.database import Database, insert_ignoring
 from addon.store.schema import UPLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 KEEP_S = 7 * 86_400
 """An upload id is known for this long; Treasure Data promises one hour."""

@@ -1,4 +1,4 @@
-"""Queries: the sandboxed worker beside DuckDB in the process, an hourly count beside ClickHouse, result encoding.
+"""Queries: the sandboxed worker beside DuckDB in process, an hourly count beside ClickHouse, result encoding.
 
 The worker runs in the real sandbox, warm, as it does for a tenant. The pieces take turns.
 """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from addon.models.accounts import Account
-from addon.models.catalog import DatabaseInfo, TableInfo
-from addon.models.jobs import Job
-from addon.models.tables import Snapshot
+if TYPE_CHECKING:
+    from addon.models.accounts import Account
+    from addon.models.catalog import DatabaseInfo, TableInfo
+    from addon.models.jobs import Job
+    from addon.models.tables import Snapshot
 
 _TYPES = {"long": "long", "double": "double", "boolean": "boolean", "string": "string", "json": "string"}
 _HIDDEN = frozenset({"time", "v"})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from addon.api.app import build_api
 from addon.api.auth import AUTH_MARK
-from addon.api.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi.dependencies.models import Dependant
+
+    from addon.api.services import Services
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:

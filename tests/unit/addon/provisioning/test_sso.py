@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from addon.store.database import Database
 from addon.store.resources import ResourceStore
 from platform_core.base.clock import FixedClock
 from platform_core.base.errors import Forbidden, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 SALT = "2f97bfa52ca102f8874716e2eb1d3b4920ad0be4"

@@ -8,8 +8,7 @@ import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import msgpack
@@ -20,6 +19,9 @@ from addon.query.worker import QueryFailed, Reply, Request
 from addon.query.workers import WorkerPool
 from platform_core.base.clock import SystemClock
 from platform_core.base.sandbox.client import SpawnerSandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACCOUNT = Account(1, None, "one", PLANS["nano"], AccountState.PROVISIONED, 0.0)
 Ask = Callable[..., Awaitable[tuple[Reply, Any]]]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from addon.models.accounts import AccountState, Right
 from addon.models.resources import Provision
-from addon.store.accounts import AccountStore
 from addon.store.audit import AuditLog, SsoTokenStore
-from addon.store.database import Database
 from addon.store.resources import ResourceStore
-from platform_core.base.clock import FixedClock
+
+if TYPE_CHECKING:
+    from addon.store.accounts import AccountStore
+    from addon.store.database import Database
+    from platform_core.base.clock import FixedClock
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 

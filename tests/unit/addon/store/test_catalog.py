@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from addon.models.catalog import DeclaredColumn
 from addon.models.tables import Column, TableRef
-from addon.store.catalog import SqlCatalog
-from addon.store.database import Database
 from addon.store.uploads import KEEP_S, SqlUploadLedger
 from platform_core.base.errors import Conflict, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from addon.store.catalog import SqlCatalog
+    from addon.store.database import Database
 
 EVENTS = TableRef(1, "shop", "events")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.store.jobs import LEASE_S, MAX_EPOCHS, JobStore
-from platform_core.base.clock import FixedClock
 from platform_core.base.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from platform_core.base.clock import FixedClock
 
 
 def _request(account_id: int = 1, max_running: int = 10, **more: object) -> JobRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -10,6 +10,9 @@ from alembic.migration import MigrationContext
 
 from addon.store.database import Database
 from addon.store.schema import METADATA
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_migrated_schema_equals_the_metadata(database: Database) -> None:
