@@ -33,7 +33,7 @@ def open_database(url: str) -> sa.Engine:
 
 
 def _on_sqlite_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # we emit BEGIN ourselves
+    connection.isolation_level = None  # we emit BEGIN ourselves
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
