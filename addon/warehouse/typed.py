@@ -181,9 +181,8 @@ class Typer:
         found = self._query(lines, typing_sql.unknown_keys(schema.columns)).to_pylist()
         widen = typing_sql.widenings(schema.columns)
         if widen is not None:
-            flags = self._query(lines, widen).to_pylist()[0].values()
-            longs = [column.name for column in schema.columns[1:] if column.type == "long"]
-            schema = schema.widened(name for name, flag in zip(longs, flags, strict=True) if flag)
+            keys = schema.keys()
+            schema = schema.widened(keys[key].name for key in self._query(lines, widen)["k"].to_pylist())
         return schema.with_columns(
             (row["k"], classify(row["first"], fraction=row["fraction"]))
             for row in found

@@ -102,39 +102,47 @@ def _known(columns: Sequence[Column]) -> str:
 def slow(columns: Sequence[Column]) -> str:
     """Return the query for the remaining rows: rn, reason, c0 (time), c1..., _overflow.
 
-    ``reason`` is set where the row cannot be kept as one: its time is no time.
+    ``reason`` is set where the row cannot be kept as one: its time is no time. Each layer names what the next one
+    uses several times; planning wide tables would take seconds otherwise.
     """
-    values, parts = [], []
+    names = range(1, len(columns))
+    texts = ", ".join(f"{_text(column)} as x{n}" for n, column in enumerate(columns))
+    placed = [f"{_placed(_kind(column), f'x{n}')} as c{n}" for n, column in enumerate(columns) if n]
+    parts = []
     for n, column in enumerate(columns[1:], start=1):
-        text = _text(column)
-        placed = _placed(_kind(column), text)
-        values.append(f"{placed} as c{n}")
         if _kind(column) in {"long", "double", "boolean"}:
             named = literal(msgspec.json.encode(_key(column)).decode() + ":")
-            parts.append(f"case when {text} is not null and ({placed}) is null then {named} || {text} end")
-    unknown = (
+            parts.append(f"case when x{n} is not null and c{n} is null then {named} || x{n} end")
+    parts += [_unknown_members(columns), "'\"_duplicates\":' || d"]
+    shown = "".join(f", c{n}" for n in names)
+    return (
+        "select rn, reason, case when has_time then moment else rt end as c0"  # noqa: S608 - quoted parts only
+        f"{shown}, case when misfits <> '' then '{{' || misfits || '}}' end as _overflow from ("
+        f"select rn, rt, has_time, moment, {_REASON} as reason{shown}, concat_ws(',', {', '.join(parts)}) as misfits "
+        f"from (select *, {_MOMENT} as moment{''.join(f', {value}' for value in placed)} "
+        f"from (select rn, rt, l, d, ks, list_contains(ks, 'time') as has_time, {texts} "
+        f"from (select rn, rt, l, d, json_keys(l) as ks, json_transform(l, {_spec(columns)}) as r from lt))))"
+    )
+
+
+_MOMENT = (
+    f"coalesce({_exact_long('x0')}, "
+    "case when x0[1] <> '\"' then try_cast(floor(try_cast(x0 as double)) as bigint) end)"
+)
+_REASON = (
+    "case when not has_time then null when x0 is null then 'time_is_null' "
+    "when x0[1] = '\"' or try_cast(x0 as double) is null then 'time_is_not_a_number' "
+    f"when moment is null or moment not between {MIN_TIME} and {MAX_TIME} then 'time_is_out_of_range' end"
+)
+
+
+def _unknown_members(columns: Sequence[Column]) -> str:
+    """Return the SQL of the members that no column takes: JSON text without braces, or NULL."""
+    return (
         "nullif(array_to_string(list_transform("
         f"list_filter(ks, lambda k: not list_contains({_known(columns)}, k)), "
         f"lambda k: case when json_type(l, {_POINTER}) <> 'NULL' "
         f"then to_json(k)::varchar || ':' || json_extract(l, {_POINTER})::varchar end), ','), '')"
-    )
-    parts += [unknown, "'\"_duplicates\":' || d"]
-    time = _text(columns[0])
-    seconds = f"case when {time}[1] <> '\"' then try_cast(floor(try_cast({time} as double)) as bigint) end"
-    moment = f"coalesce({_exact_long(time)}, {seconds})"
-    reason = (
-        f"case when not list_contains(ks, 'time') then null when {time} is null then 'time_is_null' "
-        f"when {time}[1] = '\"' or try_cast({time} as double) is null then 'time_is_not_a_number' "
-        f"when ({moment}) is null or ({moment}) not between {MIN_TIME} and {MAX_TIME} "
-        "then 'time_is_out_of_range' end"
-    )
-    shown = "".join(f", {value}" for value in values)
-    return (
-        f"select * replace (case when _overflow <> '' then '{{' || _overflow || '}}' end as _overflow) from ("  # noqa: S608 - built from quoted literals and numbered names
-        f"select rn, {reason} as reason, "
-        f"case when list_contains(ks, 'time') then {moment} else rt end as c0{shown}, "
-        f"concat_ws(',', {', '.join(parts)}) as _overflow from (select rn, rt, l, d, json_keys(l) as ks, "
-        f"json_transform(l, {_spec(columns)}) as r from lt))"
     )
 
 
@@ -147,21 +155,21 @@ def unknown_keys(columns: Sequence[Column]) -> str:
     """Return the query for new keys: k, text of the first non-null value, whether any value is a fraction."""
     return (
         "select k, arg_min(v::varchar, rn) as first, "  # noqa: S608 - built from quoted literals
-        "bool_or(json_type(v) = 'DOUBLE') as fraction, min(rn) as seen "
-        f"from (select rn, k, json_extract(l, {_POINTER}) as v from "
-        "(select rn, l, unnest(list_filter(json_keys(l), "
-        f"lambda k: not list_contains({_known(columns)}, k))) as k "
-        f"from lt)) where json_type(v) <> 'NULL' group by k order by seen, k"
+        "bool_or(json_type(v) = 'DOUBLE') as fraction, min((rn, place)) as seen "
+        f"from (select rn, k, place, json_extract(l, {_POINTER}) as v from "
+        "(select rn, l, unnest(ks) as k, generate_subscripts(ks, 1) as place from (select rn, l, "
+        f"list_filter(json_keys(l), lambda k: not list_contains({_known(columns)}, k)) as ks from lt))) "
+        "where json_type(v) <> 'NULL' group by k order by seen"
     )
 
 
 def widenings(columns: Sequence[Column]) -> str | None:
-    """Return the query with one boolean per long column: whether a misfit is a double; None without any."""
-    tests = []
-    for column in columns[1:]:
-        if _kind(column) == "long":
-            text = _text(column)
-            tests.append(f"coalesce(bool_or(({_exact_long(text)}) is null and {_is_double(text)}), false)")
-    if not tests:
+    """Return the query for the keys of long columns that meet a double (k); None without long columns."""
+    longs = [column for column in columns[1:] if _kind(column) == "long"]
+    if not longs:
         return None
-    return f"select {', '.join(tests)} from (select json_transform(l, {_spec(columns)}) as r from lt)"  # noqa: S608 - built from quoted literals
+    return (
+        f"select k from (select k, json_extract(l, {_POINTER})::varchar as x from (select l, "  # noqa: S608 - built from quoted literals
+        f"unnest(list_filter(json_keys(l), lambda k: list_contains({_known(longs)}, k))) as k from lt)) "
+        f"group by k having bool_or(({_exact_long('x')}) is null and {_is_double('x')})"
+    )

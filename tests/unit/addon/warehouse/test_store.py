@@ -177,7 +177,9 @@ def test_dropping_leaves_nothing_on_disk(warehouse: DeltaWarehouse) -> None:
     warehouse.drop(REF)
     assert warehouse.snapshot(REF) is None
     assert warehouse.snapshot(other) is not None
-    assert not any(marker.encode() in path.read_bytes() for path in warehouse.root.rglob("*") if path.is_file())
+    assert not any(
+        marker.encode() in path.read_bytes() for path in warehouse.root.rglob("*") if path.is_file()
+    )
     assert put(warehouse, 1, '{"a":2}') == 1
     warehouse.drop_account(7)
     assert [path for path in warehouse.root.rglob("*") if path.is_file()] == []
