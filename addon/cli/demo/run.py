@@ -71,7 +71,8 @@ def run_demo(root: Path | None, port_base: int | None, *, keep: bool) -> Exit:
     base = port_base if port_base is not None else _free_base()
     home = (root or Path(tempfile.mkdtemp(prefix="sluice-demo-"))).resolve()
     home.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     running = Running(home, base)
     try:
         with console.step("start the platform and the add-on") as step:
