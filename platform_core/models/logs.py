@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
 
 PRI_APP = 190
 """local7.info: a dyno's stdout and stderr."""
@@ -16,7 +18,7 @@ PRI_PLATFORM = 45
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Where a channel's lines are also sent. ``token`` (``d.<uuid>``) identifies the sender to the receiver."""
+    """Where a channel's lines are also sent. ``token`` (``d.<uuid>``) tells the receiver who sends."""
 
     id: str
     app_id: str
