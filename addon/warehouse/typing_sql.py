@@ -102,8 +102,8 @@ def _known(columns: Sequence[Column]) -> str:
 def slow(columns: Sequence[Column]) -> str:
     """Return the query for the remaining rows: rn, reason, c0 (time), c1..., _overflow.
 
-    ``reason`` is set where the row cannot be kept as one: its time is no time. Each layer names what the next one
-    uses several times; planning wide tables would take seconds otherwise.
+    ``reason`` is set where the row cannot be kept as one: its time is no time. Each layer names what the next
+    one uses several times; planning wide tables would take seconds otherwise.
     """
     names = range(1, len(columns))
     texts = ", ".join(f"{_text(column)} as x{n}" for n, column in enumerate(columns))
@@ -118,7 +118,8 @@ def slow(columns: Sequence[Column]) -> str:
     return (
         "select rn, reason, case when has_time then moment else rt end as c0"  # noqa: S608 - quoted parts only
         f"{shown}, case when misfits <> '' then '{{' || misfits || '}}' end as _overflow from ("
-        f"select rn, rt, has_time, moment, {_REASON} as reason{shown}, concat_ws(',', {', '.join(parts)}) as misfits "
+        f"select rn, rt, has_time, moment, {_REASON} as reason{shown}, "
+        f"concat_ws(',', {', '.join(parts)}) as misfits "
         f"from (select *, {_MOMENT} as moment{''.join(f', {value}' for value in placed)} "
         f"from (select rn, rt, l, d, ks, list_contains(ks, 'time') as has_time, {texts} "
         f"from (select rn, rt, l, d, json_keys(l) as ks, json_transform(l, {_spec(columns)}) as r from lt))))"

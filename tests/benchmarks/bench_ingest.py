@@ -44,7 +44,7 @@ PER_BODY = 2_000
 
 
 def _events() -> list[dict[str, object]]:
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311 - test data
     return [
         {
             "time": 1_700_000_000 + n // 50,
@@ -143,13 +143,14 @@ def _peer_logplex(bodies: Sequence[bytes]) -> int:
 
 
 def _logplex_bodies() -> list[bytes]:
-    rng = random.Random(9)
+    rng = random.Random(9)  # noqa: S311 - test data
     bodies = []
     for first in range(0, LINES, PER_BODY):
         frames = []
         for n in range(first, first + PER_BODY):
             stamp = f"2026-11-25T13:{n // 60_000:02d}:{n // 1_000 % 60:02d}.{n % 1_000:03d}000+00:00"
-            text = f"request {n} for /products/{rng.randrange(2_000)} took a while: {rng.random():.12f} and more of it"
+            path = f"/products/{rng.randrange(2_000)}"
+            text = f"request {n} for {path} took a while: {rng.random():.12f} and more of it"
             line = f"<190>1 {stamp} host app web.{n % 4 + 1} - {text}\n".encode()
             frames.append(b"%d %b" % (len(line), line))
         bodies.append(b"".join(frames))

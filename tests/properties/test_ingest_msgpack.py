@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -78,7 +79,7 @@ def test_the_fast_way_equals_the_exact_way(rows: list[dict[str, Any]]) -> None:
     data = b"".join(msgpack.packb(row) for row in rows)
     starts = boundaries(data)
     fast = _fast(data, starts, 1 << 20)
-    exact = [json.loads(row_to_json(data[a:b])) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    exact = [json.loads(row_to_json(data[a:b])) for a, b in itertools.pairwise(starts)]
     if fast is not None:
         assert [json.loads(line) for line in fast.splitlines()] == exact
     assert exact == [as_json(row) for row in rows]
