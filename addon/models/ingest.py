@@ -72,7 +72,9 @@ class Catalog(Protocol):
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there (a dropped table's late batches are discarded)."""
 
-    def record_flush(self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None) -> None:
+    def record_flush(
+        self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None
+    ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time."""
 
 
