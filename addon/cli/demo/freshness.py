@@ -68,7 +68,7 @@ class FreshnessProbe:
                 show(f"{seen:,} of {rows:,} rows")
             self._polled.wait(_POLL_SECONDS)
             self._polled.clear()
-        return seen
+        return self.seen
 
     def _run(self) -> None:
         next_poll = time.monotonic()

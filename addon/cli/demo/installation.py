@@ -100,16 +100,13 @@ class Running:
             process.stdout.close()
         return code
 
-    def require_alive(self) -> None:
-        """Check that it still runs.
-
-        Raises:
-            Failure: it ended by itself; its own message is the reason.
-        """
-        if self._running().poll() is not None:
-            raise Failure(
-                "Sluice ended in the middle of the demo", self._log.read_text(), f"Read {self.home.logs}"
-            )
+    def death(self) -> Failure | None:
+        """Return how it ended by itself, in its own words; None while it runs, or when it never did."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        return Failure(
+            "Sluice ended in the middle of the demo", self._log.read_text(), f"Read {self.home.logs}"
+        )
 
     def recipe(self) -> dict[str, str]:
         """Return the variables that clients need."""
@@ -122,5 +119,4 @@ class Running:
         except KeyboardInterrupt:
             self.stop()
             return Exit.OK
-        self.require_alive()
-        return Exit.ERROR
+        raise self.death() or RuntimeError("ended, yet alive")

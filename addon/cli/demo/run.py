@@ -85,9 +85,12 @@ def run_demo(root: Path | None, port_base: int | None, *, keep: bool) -> Exit:
             return _keep(running)
         with console.step("stop everything"):
             running.stop()
-    except BaseException:
+    except BaseException as error:
+        death = running.death()
         running.end()
         _say(f"The logs are in {running.home.logs}")
+        if death is not None and isinstance(error, Failure):
+            raise death from error  # what the step saw was only the consequence
         raise
     if root is None:
         shutil.rmtree(home)

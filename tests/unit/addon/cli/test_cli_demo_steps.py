@@ -164,3 +164,16 @@ def test_a_sluice_that_does_not_start_is_reported_in_its_own_words(
     with pytest.raises(Failure) as caught:
         running.start()
     assert caught.value.why == "sluice: Port 7080 is in use"
+
+
+def test_a_death_in_the_middle_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running(tmp_path, 7080)
+    assert running.death() is None
+    code = "import sys; print('ready', flush=True); sys.exit('sluice: The add-on ended with exit code 3')"
+    monkeypatch.setattr(running, "_argv", [sys.executable, "-c", code])
+    running.start()
+    with pytest.raises(Failure, match="The add-on ended with exit code 3"):
+        running.wait()
+    assert running.end() == 1
