@@ -59,11 +59,11 @@ lint: $(STAMP)/dev ## style, types, import contracts
 	$(BIN)/lint-imports
 
 test: setup-test lint ## lint, types, import contracts, tests (15 minutes on 2 cores at most)
-	$(BIN)/pytest -n 2 -m "not slow and not serial"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not serial"
 	$(BIN)/pytest -m "serial and not slow"
 
 test-all: setup-test lint ## the same with the slow tiers
-	$(BIN)/pytest -n 2 -m "not serial"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not serial"
 	$(BIN)/pytest -m "serial"
 
 bench: setup $(STAMP)/bench ## measure against named peers; table on stdout and build/bench.json (ONLY=ingest for a part)

@@ -1,1 +1,1 @@
-"""The vendor: provisioning, ingest, warehouse, SQL, schedules, and the HTTP surfaces that clients speak to."""
+"""The vendor: provisioning, ingest, warehouse, SQL, schedules, and the HTTP surfaces that clients use."""

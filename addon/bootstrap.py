@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003  (settings are read by their annotations)
+from pathlib import Path
 from typing import Any
 
 from addon.api.app import Application
@@ -17,7 +17,7 @@ from addon.provisioning.provider import Provider, Rooms
 from addon.provisioning.quotas import Quotas
 from addon.provisioning.sso import SignOn
 from addon.query.analysis import ANALYSIS, AnalysisExecution
-from addon.query.runner import JobRunner, SqlExecution
+from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
 from addon.store.accounts import AccountStore
@@ -159,7 +159,7 @@ class Addon:
             self._sandbox, self._warehouse.root, folder / "spill", clock, threads=settings.query_threads
         )
         query = QueryService(catalog, self._warehouse, self._ingest, self._pool, clock)
-        executions = {
+        executions: dict[str, Execution] = {
             "": SqlExecution(query, results),
             ANALYSIS: AnalysisExecution(query, self._sandbox, scratch),
         }

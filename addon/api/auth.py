@@ -1,7 +1,5 @@
 """Who asks, and whether they may: one of these dependencies is on every route (a test walks them all)."""
 
-# ruff: noqa: TC001, TC003  (FastAPI reads these annotations at run time)
-
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable

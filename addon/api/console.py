@@ -1,7 +1,5 @@
 """Single sign-on and the signed-in page."""
 
-# ruff: noqa: TC001  (FastAPI reads these annotations at run time)
-
 from __future__ import annotations
 
 import asyncio

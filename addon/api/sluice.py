@@ -1,7 +1,5 @@
 """Our own routes: a query in one call, and analyses."""
 
-# ruff: noqa: TC001  (FastAPI reads these annotations at run time)
-
 from __future__ import annotations
 
 import asyncio

@@ -85,7 +85,7 @@ class UploadLedger(Protocol):
         """Return the body's SHA-256 that came with this id, or None."""
 
     def record(self, entries: Sequence[tuple[int, str, str, str, str]], now: float) -> None:
-        """Keep (account, database, table, upload id, SHA-256) rows; repeats are ignored; drop expired ones."""
+        """Keep (account, database, table, upload id, SHA-256) rows; ignore repeats, drop expired ones."""
 
 
 class Warehouse(Protocol):

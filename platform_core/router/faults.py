@@ -21,7 +21,7 @@ _HINTS = {
 _GENERAL = "The app could not answer this request. Its owner finds the details in the app's log."
 
 
-class Fault(Exception):  # noqa: N818  # a Fault is what it is called in the router, not always an error of ours
+class Fault(Exception):
     """A request that ends with one of the router's codes."""
 
     def __init__(self, code: str, *, status: int | None = None, sock: str | None = None) -> None:
@@ -36,7 +36,7 @@ class Fault(Exception):  # noqa: N818  # a Fault is what it is called in the rou
         return page(self.status, _HINTS.get(self.code, _GENERAL), self.code)
 
 
-class Refused(Exception):  # noqa: N818  # likewise
+class Refused(Exception):
     """A request that cannot be understood or belongs to no app: answered, but in nobody's log."""
 
     def __init__(self, status: int, text: str) -> None:

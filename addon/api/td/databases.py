@@ -1,7 +1,5 @@
 """Database calls."""
 
-# ruff: noqa: TC001  (FastAPI reads these annotations at run time)
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,5 @@
 """Job calls. Short queries are held until they end, for clients poll every five seconds."""
 
-# ruff: noqa: TC001, TC002  (FastAPI reads these annotations at run time)
-
 from __future__ import annotations
 
 import asyncio

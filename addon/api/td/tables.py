@@ -1,7 +1,5 @@
 """Table calls."""
 
-# ruff: noqa: TC001  (FastAPI reads these annotations at run time)
-
 from __future__ import annotations
 
 import json
