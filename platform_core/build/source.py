@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from platform_core.base.archives import extract_member
 from platform_core.base.errors import InvalidInput, TooLarge
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def _unpack_commit(repo: Path, commit: str, git_env: Mapping[str, str], target: 
         assert git.stderr is not None  # noqa: S101 - likewise
         try:
             with tarfile.open(fileobj=git.stdout, mode="r|") as archive:
-                archive.extractall(target, members=_within_quota(archive), filter="data")
+                for member in _within_quota(archive):
+                    extract_member(archive, member, target)
         except tarfile.TarError as error:
             git.kill()
             said = git.stderr.read(2_000).decode("utf-8", "replace").strip()

@@ -12,6 +12,7 @@ from typing import IO
 
 import zstandard
 
+from platform_core.base.archives import extract_member
 from platform_core.base.errors import InvalidInput, Unavailable
 from platform_core.base.sandbox.ownership import own
 
@@ -96,20 +97,8 @@ def unpack(stream: IO[bytes], target: Path) -> None:
             size += member.size
             if members > MAX_MEMBERS or size > MAX_BYTES:
                 raise InvalidInput(f"it holds more than {MAX_MEMBERS} files or {MAX_BYTES} bytes")
-            archive.extract(member, target, filter=_only_inside)
-
-
-def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
-    """Apply tarfile's ``data`` filter, but let symbolic links lead anywhere.
-
-    A virtual environment links to ``/usr/bin/python3``. Where a link leads matters only to who follows it:
-    the dyno does so inside its sandbox; later members cannot be written through it, because the filter
-    resolves their path.
-    """
-    if not member.issym():
-        return tarfile.data_filter(member, target)
-    checked = tarfile.data_filter(member.replace(linkname="inside", deep=False), target)
-    return checked.replace(linkname=member.linkname, deep=False)
+            # A virtual environment links to /usr/bin/python3; the dyno follows it inside its sandbox.
+            extract_member(archive, member, target, links_anywhere=True)
 
 
 def _copy(source: Path, target: Path, uid: int) -> None:

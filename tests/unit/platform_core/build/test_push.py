@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
+from platform_core.base.archives import extract_member
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -81,7 +83,8 @@ def test_the_installed_packages_run_wherever_the_slug_is_mounted(
         zstandard.ZstdDecompressor().stream_reader(host.slugs.path(result.slug.sha256).read_bytes()).read()
     )
     with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
-        archive.extractall(target, filter="fully_trusted")  # noqa: S202 - it links to /usr/bin/python3
+        for member in archive:
+            extract_member(archive, member, target, links_anywhere=True)
     script = f'export HOME={target}; for p in "$HOME"/.profile.d/*.sh; do . "$p"; done; cd /; greet'
     ran = subprocess.run(
         ["bash", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
