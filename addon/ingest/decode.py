@@ -28,12 +28,17 @@ def origin_of(record: Record) -> Origin:
     return Origin(source, record.batch_id, int(batch.received_at))
 
 
-def decode_records(records: Sequence[Record], segment: int, limits: IngestLimits) -> Decoded:
-    """Decode the records of one segment; what cannot be decoded becomes dead letters, never an error."""
+def decode_records(
+    records: Sequence[Record], segment: int, limits: IngestLimits, *, first: int = 0
+) -> Decoded:
+    """Decode the records of one segment; what cannot be decoded becomes dead letters, never an error.
+
+    ``first`` is the first sequence number to use within the segment.
+    """
     out = Decoded(limits.dead_letter_bytes, limits.dead_letters_per_batch)
     logplex = [record for record in records if record.batch.kind is BodyKind.LOGPLEX]
     if logplex:
-        decode_logplex(logplex, segment, limits, out)
+        decode_logplex(logplex, segment, limits, out, first=first)
     for record in records:
         if record.batch.kind is not BodyKind.LOGPLEX:
             _decode_import(record, limits, out)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from addon.ingest.limits import IngestLimits
     from addon.ingest.record import Record
 
-_SEQUENCE_BITS = 24
-"""Frames of a segment: 64 MiB of bodies hold fewer than 2^24 frames."""
+SEQUENCE_BITS = 26
+"""Sequence numbers of a segment: its bodies, 80 MiB at most, hold fewer than 2^26 frames of 3 bytes."""
 _EVENT = r"(?s)^\s*@\[(?P<tag>[^\s\]]+)\] (?P<json>\{.*)$"
 """Treasure Data's rule also wants the closing brace; a line that breaks off before it is a dead letter."""
 _TAGGED = r"^\s*@\[[^\s\]]+\] \{"
@@ -45,12 +45,14 @@ _LOGFMT = (
 )
 
 
-def decode_logplex(records: Sequence[Record], segment: int, limits: IngestLimits, out: Decoded) -> None:
-    """Add the rows and dead letters of a segment's logplex records."""
+def decode_logplex(
+    records: Sequence[Record], segment: int, limits: IngestLimits, out: Decoded, *, first: int = 0
+) -> None:
+    """Add the rows and dead letters of a segment's logplex records, numbered from ``first``."""
     accounts: defaultdict[int, list[Record]] = defaultdict(list)
     for record in records:
         accounts[record.batch.account_id].append(record)
-    base = segment << _SEQUENCE_BITS
+    base = (segment << SEQUENCE_BITS) + first
     for account, own in accounts.items():
         base += _Account(account, own, base, limits, out).decode()
 

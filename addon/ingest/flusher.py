@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from addon.ingest.decode import decode_records
+from addon.ingest.decode import decode_records, origin_of
 from addon.ingest.log_tables import LOG_TABLES
+from addon.ingest.quarantine import Quarantine, is_machines_fault
 from addon.ingest.record import Record, decode
-from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, TableRows
+from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, Origin, TableRows
+from addon.ingest.staging import Staged
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE, TableRef
-from addon.warehouse.typed import aligned
 from platform_core.base import failpoints
 from platform_core.base.errors import UserError
 from platform_core.base.logs import get_logger
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from addon.ingest.segments import Segment
     from addon.ingest.wal import Wal
     from addon.models.ingest import Catalog, UploadLedger
+    from addon.warehouse.schema import TableSchema
     from addon.warehouse.store import DeltaWarehouse, Prepared
     from platform_core.base.clock import Clock
 
@@ -32,10 +36,18 @@ _COMPACT_EVERY = 32
 RECORD_UNREADABLE = "wal_record_unreadable"
 ROWS_DISCARDED = "rows_of_missing_table_discarded"
 COMPACTION_FAILED = "compaction_failed"
+BATCH_QUARANTINED = "batch_quarantined"
+ROWS_QUARANTINED = "rows_quarantined"
+SEGMENT_GIVEN_UP = "wal_segment_given_up"
+_REASON_CHARACTERS = 300
 
 log = get_logger(__name__)
 
 UploadKey = tuple[int, str, str, str]
+
+
+def _reason(error: Exception) -> str:
+    return f"quarantined: {type(error).__name__}: {error}"[:_REASON_CHARACTERS]
 
 
 def upload_key(record: Record) -> UploadKey | None:
@@ -55,6 +67,8 @@ class Flushed:
     dead_letters: int
     discarded: int
     corrupt_ranges: int
+    quarantined: int = 0
+    """Batches, or the rows of one table, that could not be flushed and were put aside."""
 
 
 class Flusher:
@@ -77,7 +91,9 @@ class Flusher:
         self._ledger = ledger
         self._clock = clock
         self._limits = limits
+        self._quarantine = Quarantine(wal.folder.folder / "quarantine", wal.disk)
         self._commits: Counter[TableRef] = Counter()
+        self._due: queue.SimpleQueue[TableRef] = queue.SimpleQueue()
 
     def read(self, segment: Segment) -> tuple[list[Record], int]:
         """Return a segment's records and how many corrupt ranges it had."""
@@ -90,48 +106,117 @@ class Flusher:
                 log.exception(RECORD_UNREADABLE, segment=segment.number, sequence=frame.sequence)
         return records, len(found.corrupt)
 
-    def flush(self, segment: Segment, *, skip: Callable[[Record, int], bool]) -> Flushed:
+    def flush(
+        self, segment: Segment, *, skip: Callable[[Record, int], bool], isolate: bool = False
+    ) -> Flushed:
         """Commit a segment's rows and delete it. ``skip`` tells which records are copies of others.
+
+        With ``isolate``, records are decoded one by one and tables committed one by one; what fails goes to
+        the quarantine, with a dead letter that says so, and the rest goes on.
 
         Raises:
             OSError, SluiceError: nothing is lost; call again later.
         """
         records, corrupt = self.read(segment)
         fresh = [record for record in records if not skip(record, segment.number)]
-        decoded = decode_records(fresh, segment.number, self._limits)
-        prepared, discarded = self._prepare(decoded)
-        rows = sum(self._commit(item, segment.number) for item in prepared)
+        if isolate:
+            staged, bad = self._stage_singly(fresh, segment.number)
+        else:
+            staged, bad = self._stage(decode_records(fresh, segment.number, self._limits), Staged()), 0
+        prepared = staged.prepared()
+        if isolate:
+            rows, lost = self._commit_singly(prepared, segment.number)
+            bad += lost
+        else:
+            rows = sum(self._commit(item, segment.number) for item in prepared)
         self._record_uploads(records)
         self._wal.discard(segment)
-        self._compact([item.ref for item in prepared])
-        return Flushed(records, rows, decoded.dead_total, discarded, corrupt)
+        self._count_commits([item.ref for item in prepared])
+        return Flushed(records, rows, staged.dead_letters, staged.discarded, corrupt, bad)
 
-    def _prepare(self, decoded: Decoded) -> tuple[list[Prepared], int]:
-        prepared: dict[TableRef, Prepared] = {}
-        discarded = 0
+    def give_up(self, segment: Segment) -> Flushed:
+        """Move a segment that fails even piece by piece to the quarantine, as it is."""
+        records, corrupt = self.read(segment)
+        self._record_uploads(records)
+        kept = self._quarantine.keep_segment(segment)
+        self._wal.discard(segment)
+        log.error(SEGMENT_GIVEN_UP, segment=segment.number, batches=len(records), kept_as=kept.name)
+        return Flushed(records, 0, 0, 0, corrupt, len(records))
+
+    def _stage(self, decoded: Decoded, before: Staged) -> Staged:
+        """Type decoded rows, tables growing from the schemas of ``before``; nothing is committed."""
+        staged = Staged(dict(before.schemas), {ref: [] for ref in before.schemas})
         for ref, rows in decoded.tables.items():
-            if not self._present(ref, rows):
-                discarded += 1
-                continue
-            prepared[ref] = self._typed(ref, rows, decoded)
-        for ref, table in decoded.dead_tables():
-            if not self._ensure(ref):
-                discarded += 1
-                continue
-            own = self._warehouse.prepare(ref, None, table, DEAD_LETTER_COLUMNS)
-            before = prepared.get(ref)
-            if before is not None:
-                before.table = pa.concat_tables([before.table, aligned(own.table, before.schema)])
+            if self._present(ref, rows):
+                staged.add(self._typed(ref, rows, decoded, staged.schemas.get(ref)))
             else:
-                prepared[ref] = own
-        return list(prepared.values()), discarded
+                staged.discarded += 1
+        for ref, table in decoded.dead_tables():
+            if self._ensure(ref):
+                base = staged.schemas.get(ref)
+                staged.add(self._warehouse.prepare(ref, None, table, DEAD_LETTER_COLUMNS, base=base))
+            else:
+                staged.discarded += 1
+        staged.dead_letters = decoded.dead_total
+        return staged
 
-    def _typed(self, ref: TableRef, rows: TableRows, decoded: Decoded) -> Prepared:
+    def _stage_singly(self, records: Sequence[Record], segment: int) -> tuple[Staged, int]:
+        """Decode and type the records one by one; return also how many went to the quarantine."""
+        staged, bad, first = Staged(), 0, 0
+        for record in records:
+            try:
+                decoded = decode_records([record], segment, self._limits, first=first)
+                staged.update(self._stage(decoded, staged))
+            except Exception as error:
+                if is_machines_fault(error):
+                    raise
+                bad += 1
+                kept = self._quarantine.keep_batch(record, segment)
+                log.exception(BATCH_QUARANTINED, segment=segment, batch=record.batch_id, kept_as=kept.name)
+                letters, batch = self._letters(), record.batch
+                ref = TableRef(batch.account_id, batch.database, batch.table)
+                letters.add_dead(batch.account_id, origin_of(record), _reason(error), batch.body, ref=ref)
+                staged.update(self._stage(letters, staged))
+            first += len(record.batch.body) // 2 + 1  # more than it can have frames
+        return staged, bad
+
+    def _letters(self) -> Decoded:
+        return Decoded(self._limits.dead_letter_bytes, self._limits.dead_letters_per_batch)
+
+    def _commit_singly(self, prepared: Sequence[Prepared], segment: int) -> tuple[int, int]:
+        """Commit each table by itself; return the rows, and how many tables went to the quarantine."""
+        rows, letters, staged = 0, self._letters(), Staged()
+        for item in prepared:
+            if item.ref.table == DEAD_LETTERS:
+                staged.add(item)
+            else:
+                rows += self._commit_or_keep(item, segment, letters)
+        bad = letters.dead_total
+        staged.update(self._stage(letters, staged))
+        for item in staged.prepared():
+            rows += self._commit_or_keep(item, segment, letters)
+        return rows, max(bad, letters.dead_total)
+
+    def _commit_or_keep(self, item: Prepared, segment: int, letters: Decoded) -> int:
+        """Commit a table's rows; when that cannot work, quarantine them and add a letter about it."""
+        try:
+            return self._commit(item, segment)
+        except Exception as error:
+            if is_machines_fault(error):
+                raise
+            kept = self._quarantine.keep_rows(item.ref, item.table, segment)
+            log.exception(ROWS_QUARANTINED, segment=segment, table=item.ref.table, kept_as=kept.name)
+            origin = Origin("flush", f"{segment}", int(self._clock.now()))
+            body = f"{item.table.num_rows} rows, kept as {kept.name}".encode()
+            letters.add_dead(item.ref.account_id, origin, _reason(error), body, ref=item.ref)
+            return 0
+
+    def _typed(self, ref: TableRef, rows: TableRows, decoded: Decoded, base: TableSchema | None) -> Prepared:
         seed = LOG_TABLES.get(ref.table, ()) if ref.database == LOGS_DATABASE else ()
         if ref.database == LOGS_DATABASE and ref.table == DEAD_LETTERS:
             seed = DEAD_LETTER_COLUMNS
         ready = pa.concat_tables(rows.tables, promote_options="default") if rows.tables else None
-        item = self._warehouse.prepare(ref, rows.lines(), ready, seed)
+        item = self._warehouse.prepare(ref, rows.lines(), ready, seed, base=base)
         for bad in item.rejected:
             origin, text = rows.origin_of(bad.row)
             body = text.rstrip("\n").encode()
@@ -173,12 +258,32 @@ class Flusher:
         if entries:
             self._ledger.record(entries, self._clock.now())
 
-    def _compact(self, refs: Sequence[TableRef]) -> None:
-        """Merge the small files of tables that had many commits; a failure costs nothing but speed."""
+    # Upkeep
+    # ----------------------------------------------------------------------------------------------------
+
+    def _count_commits(self, refs: Sequence[TableRef]) -> None:
         for ref in refs:
             self._commits[ref] += 1
             if self._commits[ref] % _COMPACT_EVERY == 0:
-                try:
-                    self._warehouse.compact(ref)
-                except Exception as error:  # noqa: BLE001 - the rows are committed; the next round tries again
-                    log.warning(COMPACTION_FAILED, database=ref.database, table=ref.table, error=str(error))
+                self._due.put(ref)
+
+    @property
+    def merges_due(self) -> bool:
+        """Whether a table had enough commits for a merge of its small files."""
+        return not self._due.empty()
+
+    def upkeep(self) -> None:
+        """Merge small files where due, and delete files that no query reads; may run beside ``flush``.
+
+        A failure costs nothing but speed and room.
+        """
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._merge(self._due.get_nowait())
+        self._warehouse.sweep()
+
+    def _merge(self, ref: TableRef) -> None:
+        try:
+            self._warehouse.compact(ref)
+        except Exception as error:  # noqa: BLE001 - the rows are committed; the next round tries again
+            log.warning(COMPACTION_FAILED, database=ref.database, table=ref.table, error=str(error))

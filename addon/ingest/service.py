@@ -12,14 +12,16 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from addon.ingest.disk import Disk, LocalDisk
 from addon.ingest.door import Admission, admit, check_size
-from addon.ingest.flusher import Flusher, UploadKey, upload_key
+from addon.ingest.flusher import Flushed, Flusher, UploadKey, upload_key
 from addon.ingest.limits import IngestLimits
 from addon.ingest.pending import Pending, Upload
+from addon.ingest.quarantine import is_machines_fault
 from addon.ingest.record import Record, encode, new_batch_id
 from addon.ingest.segments import Segment, SegmentFolder
 from addon.ingest.wal import Wal, WalLimits
@@ -34,10 +36,14 @@ if TYPE_CHECKING:
     from addon.warehouse.store import DeltaWarehouse
 
 FLUSH_FAILED = "flush_failed"
+UPKEEP_FAILED = "warehouse_upkeep_failed"
 RECOVERED = "wal_recovered"
 _SMALL_BODY = 16 << 10
 """Bodies up to this many bytes are looked at on the event loop: a thread hop costs more."""
 _RETRY_S = 1.0
+_ISOLATE_AFTER, _GIVE_UP_AFTER = 3, 6
+"""Failures of a segment, none the machine's fault, until it is taken apart, and until it is put aside."""
+_UPKEEP_S = 300.0
 
 log = get_logger(__name__)
 
@@ -56,6 +62,7 @@ class IngestStats:
     flushes: int = 0
     flush_failures: int = 0
     recovered_batches: int = 0
+    quarantined: int = 0
 
 
 class IngestService:
@@ -90,6 +97,9 @@ class IngestService:
         self._left: dict[str, int] = {}
         self._left_until = -1
         self._task: asyncio.Task[None] | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+        self._failures: Counter[int] = Counter()
+        self._merge = asyncio.Event()
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
@@ -114,6 +124,7 @@ class IngestService:
             log.info(RECOVERED, segments=len(left), batches=self.stats.recovered_batches)
             self._wake.set()
         self._task = asyncio.create_task(self._flush_loop(), name="ingest-flush")
+        self._upkeep = asyncio.create_task(self._upkeep_loop(), name="ingest-upkeep")
 
     def _take_up(self, records: list[Record], segment: Segment) -> None:
         for record in records:
@@ -134,10 +145,12 @@ class IngestService:
         if self._task is not None:
             with contextlib.suppress(SluiceError):
                 await self._barrier()
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        for task in (self._task, self._upkeep):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._task = self._upkeep = None
         await self._wal.close()
 
     # The way in
@@ -273,11 +286,13 @@ class IngestService:
                 asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
             else:
                 _answer(waiters, None)
+            if self._flusher.merges_due:
+                self._merge.set()
             linger = min(1.0, max(self._linger_s, 4 * (time.monotonic() - began)))
 
     async def _flush_round(self) -> None:
         for segment in await self._wal.seal():
-            done = await asyncio.to_thread(self._flusher.flush, segment, skip=self._is_copy)
+            done = await asyncio.to_thread(self._flush_segment, segment)
             self._pending.flushed(done.records)
             stats = self.stats
             stats.flushes += 1
@@ -285,6 +300,34 @@ class IngestService:
             stats.dead_letters += done.dead_letters
             stats.discarded_tables += done.discarded
             stats.corrupt_ranges += done.corrupt_ranges
+            stats.quarantined += done.quarantined
+
+    def _flush_segment(self, segment: Segment) -> Flushed:
+        """Flush a segment; one that keeps failing by itself is taken apart so that it blocks nothing else."""
+        failures = self._failures[segment.number]
+        try:
+            if failures >= _GIVE_UP_AFTER:
+                done = self._flusher.give_up(segment)
+            else:
+                isolate = failures >= _ISOLATE_AFTER
+                done = self._flusher.flush(segment, skip=self._is_copy, isolate=isolate)
+        except Exception as error:
+            if not is_machines_fault(error):
+                self._failures[segment.number] += 1
+            raise
+        self._failures.pop(segment.number, None)
+        return done
+
+    async def _upkeep_loop(self) -> None:
+        """Merge small files when there are many, beside the flush; delete what nobody reads any more."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._merge.wait(), _UPKEEP_S)
+            self._merge.clear()
+            try:
+                await asyncio.to_thread(self._flusher.upkeep)
+            except Exception:
+                log.exception(UPKEEP_FAILED)
 
     def _is_copy(self, record: Record, segment: int) -> bool:
         """Tell whether a record is a second copy: rewritten after a disk error, or of an upload id."""

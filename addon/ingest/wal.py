@@ -76,7 +76,7 @@ class Wal:
     def __init__(self, folder: SegmentFolder, disk: Disk, limits: WalLimits | None = None) -> None:
         """Take the folder and the disk; no file is touched before ``open``."""
         self.folder = folder
-        self._disk = disk
+        self.disk = disk
         self._limits = limits or WalLimits()
         self._queue: queue.SimpleQueue[_Append | _Seal | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -186,7 +186,7 @@ class Wal:
     def _write_group(self, group: Sequence[_Append]) -> int:
         limits = self._limits
         size = sum(len(part) for entry in group for part in entry.parts)
-        if self._disk.free_bytes(self.folder.folder) < limits.reserve_bytes + size:
+        if self.disk.free_bytes(self.folder.folder) < limits.reserve_bytes + size:
             raise OSError(errno.ENOSPC, "less room is left than flushing needs")
         current = self._current
         if current is not None and (
@@ -206,7 +206,7 @@ class Wal:
         failpoints.hit("wal.append.post_write")
         current.written += size + HEADER_BYTES * len(group)
         failpoints.hit("wal.append.pre_fsync")
-        self._disk.sync(current.descriptor)
+        self.disk.sync(current.descriptor)
         failpoints.hit("wal.append.post_fsync")
         current.synced = current.written
         current.sequence += len(group)
@@ -216,10 +216,10 @@ class Wal:
     def _write_parts(self, current: _Current, parts: list[bytes]) -> None:
         if failpoints.armed("wal.append.mid_write"):
             middle = len(parts[-1]) // 2
-            self._disk.write(current.descriptor, [*parts[:-1], parts[-1][:middle]])
+            self.disk.write(current.descriptor, [*parts[:-1], parts[-1][:middle]])
             failpoints.hit("wal.append.mid_write")
             parts = [parts[-1][middle:]]
-        self._disk.write(current.descriptor, parts)
+        self.disk.write(current.descriptor, parts)
 
     def _open_segment(self) -> _Current:
         number, path, descriptor = self.folder.create()
@@ -231,7 +231,7 @@ class Wal:
         if current is None:
             return
         try:
-            self._disk.truncate(current.descriptor, current.synced)
+            self.disk.truncate(current.descriptor, current.synced)
             current.written = current.synced
         except OSError:
             self._retire(error)
@@ -245,8 +245,8 @@ class Wal:
         with contextlib.suppress(OSError):
             # So that a restart does not see the unacknowledged rest; batch ids tell copies apart if this
             # fails.
-            self._disk.truncate(current.descriptor, current.synced)
-            self._disk.sync(current.descriptor)
+            self.disk.truncate(current.descriptor, current.synced)
+            self.disk.sync(current.descriptor)
         self._close(current, limit=current.synced)
 
     def _seal_current(self) -> None:
@@ -257,7 +257,7 @@ class Wal:
 
     def _close(self, current: _Current, *, limit: int) -> None:
         with contextlib.suppress(OSError):
-            self._disk.close(current.descriptor)
+            self.disk.close(current.descriptor)
         with self._guard:
             self._sealed.append(Segment(current.number, current.segment.path, limit))
 

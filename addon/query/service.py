@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 8 << 30
 _MAX_SYNCHRONOUS_BYTES = 256 << 20
-_TRAVERSABLE = 0o055
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +135,7 @@ class QueryService:
         return await asyncio.to_thread(self._snapshots, compiled.views)
 
     def _snapshots(self, views: Mapping[str, TableRef]) -> Mapping[str, Snapshot | None]:
-        pinned = {name: self._warehouse.snapshot(ref) for name, ref in views.items()}
-        for snapshot in pinned.values():
-            if snapshot is not None:
-                _open_folders(snapshot)
-        return pinned
+        return {name: self._warehouse.snapshot(ref) for name, ref in views.items()}
 
 
 def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
@@ -153,14 +147,6 @@ def _view(worker: Worker, snapshot: Snapshot | None) -> str:
     if snapshot is None:  # created, but nothing was ever imported
         return "SELECT CAST(NULL AS BIGINT) AS time WHERE false"
     return view_sql(snapshot, [worker.path_inside(Path(file)) for file in snapshot.files])
-
-
-def _open_folders(snapshot: Snapshot) -> None:
-    """Let the worker's uid traverse the table's folder; the add-on's own folder above keeps others out."""
-    for folder in {Path(file).parent for file in snapshot.files}:
-        mode = folder.stat().st_mode
-        if mode & _TRAVERSABLE != _TRAVERSABLE:
-            folder.chmod(stat.S_IMODE(mode) | _TRAVERSABLE)
 
 
 def _read_all(descriptor: int) -> bytes:

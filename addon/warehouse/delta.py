@@ -19,7 +19,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from addon.warehouse.parquet import sync_file, sync_folder
+from addon.warehouse.folders import make_folder, sync_file, sync_folder
 from addon.warehouse.schema import TableSchema, from_delta
 from platform_core.base import failpoints
 from platform_core.base.errors import Unavailable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CHECKPOINT_EVERY = 50
 DELTA_TAIL_TORN = "delta_tail_torn"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-_SETTINGS = {"delta.logRetentionDuration": "interval 1 days", "delta.enableExpiredLogCleanup": "true"}
+_SETTINGS = {"delta.logRetentionDuration": "interval 1 hours", "delta.enableExpiredLogCleanup": "true"}
 _ATTEMPTS = 5
 
 log = get_logger(__name__)
@@ -68,6 +68,7 @@ class DeltaLog:
         self._table: DeltaTable | None = None
         self._inode = 0
         self._checkpoint = 0
+        self._idle: dict[str, float] = {}
 
     @property
     def _log_folder(self) -> Path:
@@ -167,8 +168,35 @@ class DeltaLog:
         self._sync_log(before + 1, table.version())
         self._checkpoint_if_due(table)
 
+    def identity(self) -> str | None:
+        """Return the id of the table that is there now, None without one; another one after a drop."""
+        table = self._handle()
+        return None if table is None else str(table.metadata().id)
+
+    def has_files(self, files: Sequence[DataFile]) -> bool:
+        """Tell whether all of a version's files are still there."""
+        return all((self.folder / file.name).exists() for file in files)
+
+    def sweep(self, keep_s: float) -> int:
+        """Delete data files that the newest version has not named for ``keep_s``; return how many.
+
+        How long is known from earlier calls, so a restart begins anew: no file goes early.
+        """
+        table = self._handle()
+        if table is None:
+            return 0
+        active = {file.name for file in data_files(table)}
+        now = time.monotonic()
+        found = (path.name for path in self.folder.iterdir() if path.suffix in {".parquet", ".tmp"})
+        self._idle = {name: self._idle.get(name, now) for name in found if name not in active}
+        old = [name for name, since in self._idle.items() if now - since >= keep_s]
+        for name in old:
+            (self.folder / name).unlink(missing_ok=True)
+            del self._idle[name]
+        return len(old)
+
     def _create(self, schema: TableSchema) -> DeltaTable:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.folder)
         self._table = DeltaTable.create(
             self.folder, DeltaSchema(schema.delta_fields()), configuration=_SETTINGS
         )
@@ -176,8 +204,6 @@ class DeltaLog:
         self._checkpoint = 0
         self._sync_log(0, 0)
         sync_folder(self.folder)
-        sync_folder(self.folder.parent)
-        sync_folder(self.folder.parent.parent)
         return self._table
 
     def _grow(self, table: DeltaTable, schema: TableSchema) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from addon.warehouse.folders import open_for_reading, sync_file, sync_folder
 from platform_core.base import failpoints
 
 if TYPE_CHECKING:
@@ -17,24 +17,6 @@ if TYPE_CHECKING:
 _ROW_GROUP = 122_880
 """DuckDB's vector batch size; small enough for min/max pruning by time to bite."""
 _SAMPLE = 4_096
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when creations, renames and deletions in ``folder`` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Return when the file's data is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _repetitive(table: pa.Table) -> list[str]:
@@ -64,6 +46,7 @@ def write_parquet(table: pa.Table, path: Path) -> int:
         write_page_checksum=True,
     )
     failpoints.hit("parquet.pre_fsync")
+    open_for_reading(draft)
     sync_file(draft)
     draft.replace(path)
     sync_folder(path.parent)

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from addon.models.tables import Column, Snapshot, TableRef
 from addon.warehouse.compaction import merge_candidates, merged
 from addon.warehouse.delta import DataFile, DeltaLog
-from addon.warehouse.parquet import sorted_by_time, sync_folder, write_parquet
+from addon.warehouse.folders import make_folder, sync_folder
+from addon.warehouse.parquet import sorted_by_time, write_parquet
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
 from platform_core.base.errors import NotFound
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TRASH = ".trash"
+KEEP_S = 3600.0
+"""Longer than any query may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,15 @@ class _Table:
 class DeltaWarehouse:
     """All tables of all accounts below ``root``."""
 
-    def __init__(self, root: Path, *, threads: int = 1, typing_memory: str = "1GB") -> None:
-        """Take the root folder (created on the first write), and DuckDB's threads and memory for typing."""
+    def __init__(
+        self, root: Path, *, threads: int = 1, typing_memory: str = "1GB", keep_s: float = KEEP_S
+    ) -> None:
+        """Take the root folder (created on the first write), and DuckDB's threads and memory for typing.
+
+        ``keep_s`` is how long a file that was replaced stays for the queries that may still read it.
+        """
         self.root = root
+        self._keep_s = keep_s
         self._threads, self._memory = threads, typing_memory
         self._typer: Typer | None = None
         self._guard = threading.Lock()
@@ -101,14 +110,19 @@ class DeltaWarehouse:
         lines: Lines | None,
         rows: pa.Table | None = None,
         seed: Sequence[tuple[str, str]] = (),
+        *,
+        base: TableSchema | None = None,
     ) -> Prepared:
         """Type ``lines`` onto the table's schema; join ``rows``, whose columns are among those of ``seed``.
 
-        ``seed`` gives a table that does not exist yet its first (name, type) columns.
+        ``seed`` gives a table that does not exist yet its first (name, type) columns. ``base`` is the schema
+        to grow from, where rows prepared before have grown the table's own already.
         """
-        own = self._of(ref)
-        with own.lock:
-            schema = own.log.schema() or seeded(seed)
+        schema = base
+        if schema is None:
+            own = self._of(ref)
+            with own.lock:
+                schema = own.log.schema() or seeded(seed)
         if seed:
             schema = schema.with_columns(seed)
         if lines is None:
@@ -135,32 +149,55 @@ class DeltaWarehouse:
             if own.log.committed(writer, segment) or not prepared.table.num_rows:
                 return Committed(columns, 0, None)
             name = f"{writer}-{segment:020d}.parquet"
+            make_folder(own.log.folder)
             file = self._write(own.log.folder / name, prepared.table)
             added = own.log.append(file, prepared.schema, writer, segment)
             return Committed(columns, file.rows if added else 0, file.max_time if added else None)
 
     def _write(self, path: Path, table: pa.Table) -> DataFile:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         ordered = sorted_by_time(table)
         size = write_parquet(ordered, path)
         bounds = pc.min_max(ordered["time"]).as_py()
         return DataFile(path.name, size, ordered.num_rows, bounds["min"], bounds["max"])
 
     def compact(self, ref: TableRef) -> int:
-        """Merge the table's small files into one sorted file; return how many were merged."""
+        """Merge the table's small files into one sorted file; return how many were merged.
+
+        Commits and snapshots go on meanwhile; only one thread may compact. The old files stay for running
+        queries until ``sweep``.
+        """
         own = self._of(ref)
         with own.lock:
             state = own.log.files()
-            if state is None:
+            identity = own.log.identity()
+        if state is None:
+            return 0
+        _, schema, files = state
+        small = merge_candidates(files)
+        if not small:
+            return 0
+        table = merged([own.log.folder / file.name for file in small], schema)
+        file = self._write(own.log.folder / f"merged-{uuid.uuid4().hex}.parquet", table)
+        with own.lock:
+            if own.log.identity() != identity:  # dropped meanwhile, and perhaps made again
+                (own.log.folder / file.name).unlink(missing_ok=True)
                 return 0
-            _, schema, files = state
-            small = merge_candidates(files)
-            if not small:
-                return 0
-            table = merged([own.log.folder / file.name for file in small], schema)
-            file = self._write(own.log.folder / f"merged-{uuid.uuid4().hex}.parquet", table)
             own.log.replace([file.name for file in small], file)
-            return len(small)
+        return len(small)
+
+    def sweep(self) -> int:
+        """Delete the files that no version has named for ``keep_s``; return how many were deleted.
+
+        They are what merging replaced and what an interrupted flush left. Each table that this process knows
+        is looked at.
+        """
+        with self._guard:
+            tables = list(self._tables.values())
+        deleted = 0
+        for own in tables:
+            with own.lock:
+                deleted += own.log.sweep(self._keep_s)
+        return deleted
 
     # Reading
     # ----------------------------------------------------------------------------------------------------
@@ -179,6 +216,11 @@ class DeltaWarehouse:
                 if version is None:
                     raise
                 raise NotFound(f"{ref.database}.{ref.table} has no version {version}.") from error
+            if version is not None and state is not None and not own.log.has_files(state[2]):
+                raise NotFound(
+                    f"The files of version {version} of {ref.database}.{ref.table} were merged and deleted.",
+                    hint="Pin a newer version.",
+                )
         if state is None:
             return None
         number, schema, files = state

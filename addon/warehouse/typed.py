@@ -203,6 +203,11 @@ def aligned(table: pa.Table, schema: TableSchema) -> pa.Table:
 def _physical(part: pa.Table, known: TableSchema, final: TableSchema) -> pa.Table:
     """Name a query's positional columns physically, in the final schema's order, absent ones as NULL."""
     by_name = {column.stored[-1][0]: part[f"c{n}"] for n, column in enumerate(known.columns)}
+    by_name |= {
+        column.stored[0][0]: part[f"w{n}"]
+        for n, column in enumerate(known.columns)
+        if f"w{n}" in part.column_names
+    }
     columns: dict[str, pa.ChunkedArray] = {_ROW: part["rn"]}
     for name, kind in final.physical():
         wanted = ARROW_TYPES[kind]

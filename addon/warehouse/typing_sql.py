@@ -99,22 +99,31 @@ def _known(columns: Sequence[Column]) -> str:
     return f"[{', '.join(literal(_key(column)) for column in columns)}]"
 
 
-def slow(columns: Sequence[Column]) -> str:
-    """Return the query for the remaining rows: rn, reason, c0 (time), c1..., _overflow.
+def is_widened(column: Column) -> bool:
+    """Tell whether a column is a double one that began as long: whole numbers may go to the long part."""
+    return [kind for _, kind in column.stored] == ["long", "double"]
 
-    ``reason`` is set where the row cannot be kept as one: its time is no time. Each layer names what the next
-    one uses several times; planning wide tables would take seconds otherwise.
+
+def slow(columns: Sequence[Column]) -> str:
+    """Return the query for the remaining rows: rn, reason, c0 (time), c1..., w1..., _overflow.
+
+    A widened column ``c3`` has its long part beside it as ``w3``: it takes the whole numbers that binary64
+    would round. ``reason`` is set where the row cannot be kept as one: its time is no time. Each layer names
+    what the next one uses several times; planning wide tables would take seconds otherwise.
     """
     names = range(1, len(columns))
     texts = ", ".join(f"{_text(column)} as x{n}" for n, column in enumerate(columns))
     placed = [f"{_placed(_kind(column), f'x{n}')} as c{n}" for n, column in enumerate(columns) if n]
+    wide = [n for n in names if is_widened(columns[n])]
+    placed += [f"case when not {_is_double(f'x{n}')} then {_exact_long(f'x{n}')} end as w{n}" for n in wide]
     parts = []
     for n, column in enumerate(columns[1:], start=1):
         if _kind(column) in {"long", "double", "boolean"}:
             named = literal(msgspec.json.encode(_key(column)).decode() + ":")
-            parts.append(f"case when x{n} is not null and c{n} is null then {named} || x{n} end")
+            missed = f"c{n} is null and w{n} is null" if n in wide else f"c{n} is null"
+            parts.append(f"case when x{n} is not null and {missed} then {named} || x{n} end")
     parts += [_unknown_members(columns), "'\"_duplicates\":' || d"]
-    shown = "".join(f", c{n}" for n in names)
+    shown = "".join([*(f", c{n}" for n in names), *(f", w{n}" for n in wide)])
     return (
         "select rn, reason, case when has_time then moment else rt end as c0"  # noqa: S608 - quoted parts only
         f"{shown}, case when misfits <> '' then '{{' || misfits || '}}' end as _overflow from ("

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from addon.warehouse.schema import TableSchema
@@ -182,6 +182,7 @@ def test_every_hostile_value_alone_as_a_first_value(typer: Typer) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(batch=st.lists(MEMBERS, min_size=1, max_size=30), known=st.booleans())
+@example(batch=[[("i", "1.0")], [("i", "9007199254740993"), ("b", "0")]], known=True)
 def test_any_batch_keeps_every_value(typer: Typer, batch: list[list[tuple[str, str]]], known: bool) -> None:
     check(batch, run(typer, batch, SCHEMA if known else TableSchema()))
 
