@@ -46,9 +46,11 @@ from platform_core.store.config import full_config
 from platform_core.store.database import Store, open_store
 from platform_core.store.drains import list_drains
 from platform_core.store.run_specs import StoredRunSpecs
+from platform_core.store.slugs import slug_hashes
+from platform_core.store.tickets import platform_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from platform_core.models.logs import LogWriter
 
@@ -176,7 +178,11 @@ class Program:
         await sandbox.start()
         stack.push_async_callback(sandbox.close)
         logplex = Logplex(
-            LogplexSettings(), clock, ca_file=settings.ca_file, spill_dir=settings.home / "spill"
+            LogplexSettings(),
+            clock,
+            ca_file=settings.ca_file,
+            spill_dir=settings.home / "spill",
+            session_key=store.run_sync(platform_secret, "log-sessions"),
         )
         await logplex.start()
         stack.push_async_callback(logplex.close)
@@ -196,11 +202,13 @@ class Program:
             store, releases, self._catalog, partner, logplex, clock, background, settings.urls.api
         )
         deploys = Deploys(store, releases, clock, settings.urls)
-        git, builder, repos = await self._start_git(store, sandbox, slugs, deploys)
+        git, builder, repos = await self._start_git(store, sandbox, slugs, deploys, releases.announce)
 
         async def forget_code(app_id: str) -> None:
             await repos.delete(app_id)
             await builder.forget(app_id)
+            if not builder.busy:  # otherwise the next start does it
+                await _prune(slugs, store)
 
         platform = Platform(
             store=store,
@@ -218,6 +226,8 @@ class Program:
             clock=clock,
             urls=settings.urls,
         )
+        slugs.remove_partial()
+        await _prune(slugs, store)
         await self._recover(platform)
         stack.push_async_callback(dynos.close)
         stack.push_async_callback(router.close, _ROUTER_GRACE)  # requests under way still have their dynos
@@ -264,7 +274,12 @@ class Program:
         return context
 
     async def _start_git(
-        self, store: Store, sandbox: SpawnerSandbox, slugs: SlugStore, deploys: Deploys
+        self,
+        store: Store,
+        sandbox: SpawnerSandbox,
+        slugs: SlugStore,
+        deploys: Deploys,
+        announce: Callable[[str, str], None],
     ) -> tuple[GitHttp, Builder, Repositories]:
         async def config_vars(app_id: str) -> Mapping[str, str]:
             return await store.run(full_config, app_id)
@@ -281,6 +296,7 @@ class Program:
             config_vars=config_vars,
             uid=uid,
             publish=deploys.publish,
+            announce=announce,
         )
         # A Unix socket's path is limited to some 100 bytes, a home folder's is not.
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-"))
@@ -295,6 +311,13 @@ class Program:
             platform.logs.set_drains(app_id, await platform.store.run(list_drains, app_id))
         await platform.releases.recover()
         platform.background.start("give back", platform.addons.give_backs.recover())
+
+
+async def _prune(slugs: SlugStore, store: Store) -> None:
+    """Remove slugs that no app has any more. No build may be under way: its slug is nobody's yet."""
+    there = slugs.hashes()
+    for sha256 in there - await store.run(slug_hashes):
+        slugs.delete(sha256)
 
 
 async def _close_all(listeners: Sequence[Listener]) -> None:

@@ -19,8 +19,10 @@ public = APIRouter()
 _MAX_LINES = 1500
 _RETRY_ONCE = 10
 _RETRY_TAIL = 5000
+_RETRY_RESTART = 15_000
 """Milliseconds until the client comes back: soon for a finished backlog, since the CLI cannot exit before its
-timer fires; longer than a restart of the platform takes for a tail."""
+timer fires; for a tail longer than a start of the platform takes, and when the platform stops longer than its
+stop and its start together, since the CLI gives up at the first refused connection."""
 
 
 class NewLogSession(BaseModel):
@@ -62,7 +64,7 @@ async def stream(
     if "text/event-stream" in request.headers.get("accept", ""):
         retry = _RETRY_TAIL if tail else _RETRY_ONCE
         return StreamingResponse(
-            _events(lines, retry),
+            _events(lines, retry, platform.closing),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
@@ -100,10 +102,12 @@ async def _next(lines: AsyncIterator[_Line]) -> _Line:
         return _END
 
 
-async def _events(lines: AsyncIterator[_Line], retry: int) -> AsyncIterator[str]:
+async def _events(lines: AsyncIterator[_Line], retry: int, closing: asyncio.Event) -> AsyncIterator[str]:
     yield f"retry: {retry}\n\n"
     async for line in lines:
         yield ": keepalive\n\n" if line is None else f"id: {line[0]}\ndata: {line[1]}\n\n"
+    if closing.is_set() and retry == _RETRY_TAIL:
+        yield f"retry: {_RETRY_RESTART}\n\n"
 
 
 async def _text(lines: AsyncIterator[_Line]) -> AsyncIterator[str]:

@@ -157,7 +157,7 @@ def dyno(it: Dyno, app_: App) -> Json:
         "attach_url": None,
         "command": it.command,
         "created_at": iso8601(it.updated_at),
-        "release": {"id": None, "version": it.release_version},
+        "release": {"id": it.release_id, "version": it.release_version},
         "size": it.size,
         "state": it.state.value,
         "type": it.type,

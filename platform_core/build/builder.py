@@ -98,9 +98,13 @@ class Builder:
         config_vars: Callable[[str], Awaitable[Mapping[str, str]]],
         uid: Callable[[str], Awaitable[int]],
         publish: Publish,
+        announce: Callable[[str, str], None],
         buildpacks: Sequence[Buildpack] | None = None,
     ) -> None:
-        """Build in ``sandbox`` under the app's ``uid``, keep slugs in ``slugs``, hand them to ``publish``."""
+        """Build in ``sandbox`` under the app's ``uid``, keep slugs in ``slugs``, hand them to ``publish``.
+
+        ``announce(app_id, text)`` writes a line of the API into the app's log.
+        """
         self._settings = settings
         self._clock = clock
         self._sandbox = sandbox
@@ -108,6 +112,8 @@ class Builder:
         self._config_vars = config_vars
         self._uid = uid
         self._publish = publish
+        self._announce = announce
+        self._under_way = 0
         self._buildpacks = [PythonBuildpack()] if buildpacks is None else list(buildpacks)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._builds = settings.root / "builds"
@@ -119,6 +125,23 @@ class Builder:
     async def build(self, request: BuildRequest, emit: Callable[[str], None]) -> bool:
         """Build and publish, telling ``emit`` line by line; False when the push must be rejected."""
         out = BuildOutput(emit)
+        self._announce(request.app_id, f"Build started by user {request.user_email}")
+        self._under_way += 1
+        succeeded = False
+        try:
+            succeeded = await self._try_to_build(request, out)
+        finally:  # also when whoever pushed has hung up
+            self._under_way -= 1
+            outcome = "succeeded" if succeeded else "failed -- check your build output"
+            self._announce(request.app_id, f"Build {outcome}")
+        return succeeded
+
+    @property
+    def busy(self) -> bool:
+        """Whether a build is under way, whose slug nothing may point at yet."""
+        return self._under_way > 0
+
+    async def _try_to_build(self, request: BuildRequest, out: BuildOutput) -> bool:
         try:
             async with self._locks[request.app_id], asyncio.timeout(self._settings.timeout):
                 await self._build(request, out)
@@ -154,6 +177,7 @@ class Builder:
         out.line(f"Released v{published.version}")
         out.line(f"{published.web_url} deployed to Sluice")
         out.blank()
+        out.plain("Verifying deploy... done.")
 
     async def _make_slug(self, request: BuildRequest, app_dir: Path, out: BuildOutput) -> Slug:
         out.step(f"Building on the {request.stack} stack")

@@ -26,6 +26,10 @@ class BuildOutput:
         """Say more about the step, or pass a tool's output on."""
         self._emit(f"{_INDENT}{text}")
 
+    def plain(self, text: str) -> None:
+        """Say something that belongs to no step."""
+        self._emit(text)
+
     def blank(self) -> None:
         """Leave a line empty."""
         self._emit("")

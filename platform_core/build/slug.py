@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_SLUG_BYTES = 500 << 20
+_SUFFIX = ".tar.zst"
+_PART = ".slug-"
 _LEVEL = 6
 _CHUNK = 1 << 20
 _EXECUTABLE = 0o755
@@ -58,7 +60,7 @@ class SlugStore:
 
     def path(self, sha256: str) -> Path:
         """Where the slug with this hash is, or would be."""
-        return self._folder / f"{sha256}.tar.zst"
+        return self._folder / f"{sha256}{_SUFFIX}"
 
     def pack(self, app_dir: Path) -> tuple[str, int]:
         """Store the files in ``app_dir`` as a slug; return its SHA-256 and its size in bytes.
@@ -69,7 +71,7 @@ class SlugStore:
             TooLarge: it is over the limit.
             OutOfSpace: the disk is full.
         """
-        handle, part_name = tempfile.mkstemp(prefix=".slug-", dir=self._folder)
+        handle, part_name = tempfile.mkstemp(prefix=_PART, dir=self._folder)
         part = Path(part_name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -86,9 +88,18 @@ class SlugStore:
         _sync_folder(self._folder)
         return sha256, hashing.size
 
+    def hashes(self) -> set[str]:
+        """Return the SHA-256 of every slug there is."""
+        return {path.name.removesuffix(_SUFFIX) for path in self._folder.glob(f"*{_SUFFIX}")}
+
     def delete(self, sha256: str) -> None:
         """Remove a slug; no error when it is not there."""
         self.path(sha256).unlink(missing_ok=True)
+
+    def remove_partial(self) -> None:
+        """Remove what builds that were cut short have left; call it while none is under way."""
+        for part in self._folder.glob(f"{_PART}*"):
+            part.unlink(missing_ok=True)
 
 
 def _write_tar(app_dir: Path, out: BinaryIO) -> None:

@@ -35,7 +35,8 @@ class AppRunner:
         self._closed = False
 
     def apply(self, release: RunSpec) -> None:
-        """Make the app's dynos those of ``release``."""
+        """Make the app's dynos those of ``release``. Scaling also brings back what was stopped."""
+        scaled = release.processes != self._release.processes
         self._release = release
         wanted = wanted_dynos(release)
         todo = plan({name: slot.spec for name, slot in self._slots.items()}, wanted)
@@ -46,6 +47,9 @@ class AppRunner:
             self._launch(wanted[name])
         for name in todo.replace:
             self._replace(name, wanted[name])
+        if scaled:
+            for name in [name for name, slot in self._slots.items() if slot.stopping]:
+                self._launch(wanted[name])
         self._publish()
 
     def restart(self, selector: str | None) -> None:
@@ -68,6 +72,11 @@ class AppRunner:
             self._dismiss(self._slots[name], DynoState.DOWN)
             self._let_predecessors_go(name)
         self._publish()
+
+    @property
+    def slug_sha256(self) -> str:
+        """The slug of the release that runs."""
+        return self._release.slug_sha256
 
     def dynos(self) -> Sequence[Dyno]:
         """Return the app's dynos by type and number."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from platform_core.base.clock import iso8601
+from platform_core.releases.descriptions import deploy
+
 if TYPE_CHECKING:
     from platform_core.models.runtime import RunSpec
 
@@ -38,7 +41,9 @@ def dyno_env(spec: RunSpec, name: str, home: str, port: int | None) -> dict[str,
         "HEROKU_APP_ID": spec.app_id,
         "HEROKU_APP_NAME": spec.app_name,
         "HEROKU_RELEASE_VERSION": f"v{spec.release_version}",
+        "HEROKU_RELEASE_CREATED_AT": iso8601(spec.release_created_at),
         "HEROKU_SLUG_COMMIT": spec.slug_commit,
+        "HEROKU_SLUG_DESCRIPTION": deploy(spec.slug_commit),
         "HEROKU_BUILD_COMMIT": spec.slug_commit,
     }
     if port is None:

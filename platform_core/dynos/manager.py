@@ -52,11 +52,15 @@ class SandboxDynoManager:
         self._runners: dict[str, AppRunner] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._closed = False
+        self._starting = True
+        """Not all apps are known yet, so no slug may be taken for unused."""
 
     async def start(self) -> None:
         """Start every app's dynos."""
         for app_id in await asyncio.to_thread(self._run_specs.app_ids):
             await self.reconcile(app_id)
+        self._starting = False
+        await self._forget_slugs()
 
     async def close(self) -> None:
         """Stop every dyno, within about ``shutdown_timeout`` seconds."""
@@ -78,6 +82,7 @@ class SandboxDynoManager:
             if runner is None:
                 runner = self._runners[app_id] = AppRunner(self._host, self._routes, release)
             runner.apply(release)
+        await self._forget_slugs()
 
     def dynos(self, app_id: str) -> Sequence[Dyno]:
         """Return the app's dynos, by type and number."""
@@ -134,6 +139,12 @@ class SandboxDynoManager:
         async with self._locks.setdefault(app_id, asyncio.Lock()):
             await self._drop(app_id)
         self._locks.pop(app_id, None)
+        await self._forget_slugs()
+
+    async def _forget_slugs(self) -> None:
+        """Keep unpacked only what runs now."""
+        if not self._starting:
+            await self._host.slugs.forget({runner.slug_sha256 for runner in self._runners.values()})
 
     async def _drop(self, app_id: str) -> None:
         self._routes.withdraw(app_id)

@@ -7,8 +7,9 @@ import contextlib
 import shutil
 import tarfile
 import tempfile
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import zstandard
 
@@ -16,9 +17,13 @@ from platform_core.base.archives import extract_member
 from platform_core.base.errors import InvalidInput, Unavailable
 from platform_core.base.sandbox.ownership import own
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 MAX_BYTES = 4 << 30
 """Unpacked size of one slug; Heroku's compressed limit is 500 MB."""
 MAX_MEMBERS = 500_000
+_PART = ".part-"
 
 
 class SlugCache:
@@ -32,8 +37,12 @@ class SlugCache:
         """Keep everything below ``folder``; what an earlier run left of dynos is removed."""
         self._slugs = folder / "slugs"
         self._dynos = folder / "dynos"
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._in_use: Counter[str] = Counter()
+        """Checkouts under way."""
         shutil.rmtree(self._dynos, ignore_errors=True)
+        for part in self._slugs.glob(f"{_PART}*"):
+            _remove(part)
         for made in (self._slugs, self._dynos):
             made.mkdir(parents=True, exist_ok=True)
 
@@ -44,30 +53,36 @@ class SlugCache:
             Unavailable: the slug is missing or broken, or the disk is full.
         """
         target = self._dynos / dyno_id
+        self._in_use[sha256] += 1
         try:
-            async with self._locks.setdefault(sha256, asyncio.Lock()):
+            async with self._locks[sha256]:
                 unpacked = await asyncio.to_thread(self._unpack_once, sha256, archive)
             await asyncio.to_thread(_copy, unpacked, target, uid)
         except (OSError, shutil.Error, tarfile.TarError, zstandard.ZstdError, InvalidInput) as error:
             await self.discard(target)
             raise Unavailable(f"The slug cannot be unpacked: {error}.") from error
+        finally:
+            self._in_use[sha256] -= 1
         return target
 
     async def discard(self, folder: Path) -> None:
         """Remove a dyno's files; what a program left unreadable is opened first."""
         await asyncio.to_thread(_remove, folder)
 
-    async def forget(self, keep: set[str]) -> None:
-        """Remove unpacked slugs other than those in ``keep``."""
+    async def forget(self, keep: Collection[str]) -> None:
+        """Remove unpacked slugs other than those in ``keep``; one that is needed again is unpacked again."""
         for folder in list(self._slugs.iterdir()):
-            if folder.name not in keep:
-                self._locks.pop(folder.name, None)
-                await asyncio.to_thread(_remove, folder)
+            sha256 = folder.name
+            if sha256 in keep or sha256.startswith(_PART) or self._in_use[sha256]:
+                continue
+            async with self._locks[sha256]:
+                if not self._in_use[sha256]:
+                    await asyncio.to_thread(_remove, folder)
 
     def _unpack_once(self, sha256: str, archive: Path) -> Path:
         target = self._slugs / sha256
         if not target.is_dir():
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._slugs))
+            part = Path(tempfile.mkdtemp(prefix=_PART, dir=self._slugs))
             try:
                 with archive.open("rb") as stream:
                     unpack(stream, part)

@@ -69,6 +69,7 @@ class Supervisor:
             state=self.state,
             updated_at=self._since,
             release_version=self.spec.release.release_version,
+            release_id=self.spec.release.release_id,
         )
 
     def leave(self, next_state: DynoState) -> None:

@@ -45,15 +45,19 @@ class Logplex:
         *,
         ca_file: Path | None = None,
         spill_dir: Path | None = None,
+        session_key: str | None = None,
     ) -> None:
-        """Trust also the authorities in ``ca_file``; keep spilled frames under ``spill_dir``."""
+        """Trust also the authorities in ``ca_file``; keep spilled frames under ``spill_dir``.
+
+        Log sessions outlive a restart when it is given the same ``session_key``.
+        """
         self._settings = settings
         self._clock = clock
         self._context = trust(ca_file)
         self._spill_dir = spill_dir
         self._channels: dict[str, Channel] = {}
         self._workers: dict[str, dict[str, DrainWorker]] = {}
-        self._sessions = Sessions(settings, clock)
+        self._sessions = Sessions(settings, clock, session_key)
         self._ending: set[asyncio.Task[None]] = set()
         self._started = False
 
@@ -153,7 +157,7 @@ class Logplex:
         Raises:
             NotFound: no such session, or it has expired.
         """
-        return self._sessions.stream(session_id, after)
+        return self._sessions.stream(session_id, after, self._channels)
 
     def stats(self, app_id: str) -> ChannelStats:
         """Return an app's counters; zeros for an app that has never logged."""

@@ -1,4 +1,8 @@
-"""Log sessions: what `heroku logs` reads, with or without --tail."""
+"""Log sessions: what `heroku logs` reads, with or without --tail.
+
+A session's id says all about it and is signed, so that a reader finds its session again after a restart of
+the platform: a tail goes on with what is written from then on.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,11 @@ from platform_core.base.errors import NotFound
 from platform_core.base.ids import new_secret
 from platform_core.logplex.batch import Batch
 from platform_core.logplex.buffer import Loss
+from platform_core.logplex.session_ids import SessionIds
 from platform_core.wire.notices import tail_overflow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from platform_core.base.clock import Clock
     from platform_core.logplex.channel import Channel
@@ -101,16 +106,18 @@ class LogSession:
 class Sessions:
     """Every log session there is, by its unguessable id."""
 
-    def __init__(self, settings: LogplexSettings, clock: Clock) -> None:
-        """Sessions die when unread for ``settings.session_life``."""
+    def __init__(self, settings: LogplexSettings, clock: Clock, key: str | None) -> None:
+        """Sessions die when unread for ``settings.session_life``; the same ``key`` outlives a restart."""
         self._settings = settings
         self._clock = clock
+        self._ids = SessionIds(key or new_secret())
+        self._started = clock.now()
         self._sessions: dict[str, LogSession] = {}
 
     def open(self, app_id: str, wanted: LogFilter, channel: Channel) -> str:
         """Open a session and return its id."""
         self._expire()
-        session_id = new_secret()
+        session_id = self._ids.seal(app_id, wanted, self._clock.now())
         self._sessions[session_id] = LogSession(app_id, wanted, channel, self._clock.now())
         return session_id
 
@@ -128,17 +135,30 @@ class Sessions:
         """How many sessions an app has."""
         return sum(session.app_id == app_id for session in self._sessions.values())
 
-    def stream(self, session_id: str, after: int | None) -> AsyncIterator[tuple[int, str] | None]:
-        """Start reading a session.
+    def stream(
+        self, session_id: str, after: int | None, channels: Mapping[str, Channel]
+    ) -> AsyncIterator[tuple[int, str] | None]:
+        """Start reading a session; ``channels`` are the apps' that there are.
 
         Raises:
             NotFound: no such session, or it has expired.
         """
         self._expire()
-        session = self._sessions.get(session_id)
+        session = self._sessions.get(session_id) or self._of_the_last_run(session_id, channels)
         if session is None:
             raise NotFound("There is no such log session.", hint="Open a new one; they expire unread.")
         return self._read(session, after)
+
+    def _of_the_last_run(self, session_id: str, channels: Mapping[str, Channel]) -> LogSession | None:
+        """Take up a session that the last run left open, for as long as it would have lived unread."""
+        if self._clock.now() - self._started > self._settings.session_life:
+            return None
+        sealed = self._ids.unseal(session_id)
+        if sealed is None or sealed.opened_at >= self._started or sealed.app_id not in channels:
+            return None
+        session = LogSession(sealed.app_id, sealed.wanted, channels[sealed.app_id], self._clock.now())
+        self._sessions[session_id] = session
+        return session
 
     async def _read(self, session: LogSession, after: int | None) -> AsyncIterator[tuple[int, str] | None]:
         session.readers += 1

@@ -35,6 +35,7 @@ class Dyno:
     state: DynoState
     updated_at: float
     release_version: int
+    release_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class RunSpec:
     maintenance: bool
     uid: int
     """The host uid this app's processes drop to; one per app, never shared."""
+    release_created_at: float = 0.0
+    """Unix seconds."""
 
 
 class RunSpecs(Protocol):

@@ -60,4 +60,5 @@ class StoredRunSpecs:
             processes=formation_of(connection, release),
             maintenance=app.maintenance,
             uid=uid_of(connection, app.id),
+            release_created_at=release.created_at,
         )

@@ -53,7 +53,6 @@ def latest_slug(connection: sa.Connection, app_id: str) -> Slug | None:
     return None if row is None else slug_of(row)
 
 
-def is_referenced(connection: sa.Connection, sha256: str) -> bool:
-    """Tell whether any slug still points at these bytes, so that they must stay."""
-    query = sa.select(slugs.c.id).where(slugs.c.sha256 == sha256).limit(1)
-    return connection.execute(query).first() is not None
+def slug_hashes(connection: sa.Connection) -> set[str]:
+    """Return the SHA-256 of all bytes that some app's slug points at, so that they must stay."""
+    return set(connection.execute(sa.select(slugs.c.sha256).distinct()).scalars())

@@ -45,6 +45,7 @@ class Host:
         default_factory=lambda: App(new_uuid(), "shop", Account(new_uuid(), "ada@example.com", "Ada"), 0, 0)
     )
     published: list[BuildResult] = field(default_factory=list)
+    announced: list[tuple[str, str]] = field(default_factory=list)
     refuse: str = ""
     config: dict[str, str] = field(default_factory=dict)
     slugs: SlugStore | None = None
@@ -81,7 +82,7 @@ class Host:
         builder = Builder(
             BuildSettings(self.folder / "work", timeout=self.timeout), FixedClock(1_000.0),
             sandbox=sandbox, slugs=self.slugs, config_vars=self.config_vars, uid=self.uid,
-            publish=self.publish,
+            publish=self.publish, announce=lambda app_id, text: self.announced.append((app_id, text)),
         )  # fmt: skip
         pushes = PushServer(self.folder / "s", self.repos, builder)
         await pushes.start()

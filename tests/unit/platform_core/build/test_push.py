@@ -47,8 +47,13 @@ def test_a_push_is_built_published_and_told_live(host: Any, repo: Any) -> None:
         "remote:        (published)",
         "remote:        Released v3",
         "remote:        http://shop.example.com/ deployed to Sluice",
+        "remote: Verifying deploy... done.",
     ):
         assert line in said, said
+    assert host.announced == [
+        (host.app.id, "Build started by user ada@example.com"),
+        (host.app.id, "Build succeeded"),
+    ]
     (result,) = host.published
     assert result.user_email == "ada@example.com"
     assert result.slug.commit == commit
@@ -117,6 +122,7 @@ def test_a_failing_build_rejects_the_push_and_shows_why(host: Any, repo: Any) ->
     assert "Push rejected, failed to build the app." in said
     assert "pre-receive hook declined" in said
     assert host.published == []
+    assert host.announced[-1] == (host.app.id, "Build failed -- check your build output")
     repo.commit(APP)
     assert "Released v3" in repo.push(f"{host.url}/shop.git")
 

@@ -133,7 +133,12 @@ class Platform:
     slug: Path
 
     async def release(
-        self, version: int = 1, *, env: dict[str, str] | None = None, **commands: object
+        self,
+        version: int = 1,
+        *,
+        env: dict[str, str] | None = None,
+        slug: str = "0" * 64,
+        **commands: object,
     ) -> None:
         """Release with these processes: type=command or type=(command, quantity[, size])."""
         processes = []
@@ -145,13 +150,14 @@ class Platform:
             app_name="shop",
             release_version=version,
             release_id=f"release-{version}",
-            slug_sha256="0" * 64,
+            slug_sha256=slug,
             slug_commit="abc",
             slug_path=self.slug,
             config_vars=env or {},
             processes=processes,
             maintenance=False,
             uid=UID,
+            release_created_at=1_767_323_045.0,
         )
         await self.manager.reconcile("app-1")
 

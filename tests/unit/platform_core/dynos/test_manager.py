@@ -73,8 +73,10 @@ async def test_a_dyno_s_environment_is_the_app_s_and_nothing_else(platform: Plat
         "FROM_PROFILE": "yes",
         "HEROKU_APP_ID": "app-1",
         "HEROKU_APP_NAME": "shop",
+        "HEROKU_RELEASE_CREATED_AT": "2026-01-02T03:04:05Z",
         "HEROKU_RELEASE_VERSION": "v1",
         "HEROKU_SLUG_COMMIT": "abc",
+        "HEROKU_SLUG_DESCRIPTION": "Deploy abc",
         "HEROKU_BUILD_COMMIT": "abc",
     }
     assert "/app" in lines
@@ -162,6 +164,30 @@ async def test_a_stopped_dyno_comes_back_with_a_restart(platform: Platform) -> N
     assert platform.states() == {"worker.1": "down"}
     await platform.manager.restart("app-1")
     await until_up(platform, "worker.1")
+
+
+async def test_a_stopped_dyno_comes_back_with_scaling_but_not_with_a_mere_look(platform: Platform) -> None:
+    await platform.release(worker=SLEEP)
+    await until_up(platform, "worker.1")
+    await platform.manager.stop("app-1", "worker")
+    await platform.manager.reconcile("app-1")
+    assert platform.states() == {"worker.1": "down"}
+    await platform.scale(worker=2)
+    await until_up(platform, "worker.1", "worker.2")
+
+
+async def test_only_what_runs_stays_unpacked(platform: Platform, tmp_path: Path) -> None:
+    unpacked = tmp_path / "dynos" / "slugs"
+    await platform.manager.start()
+    await platform.release(worker=SLEEP)
+    await until_up(platform, "worker.1")
+    assert [folder.name for folder in unpacked.iterdir()] == ["0" * 64]
+    await platform.release(2, slug="1" * 64, worker=SLEEP)
+    await until_up(platform, "worker.1")
+    await platform.manager.reconcile("app-1")
+    assert [folder.name for folder in unpacked.iterdir()] == ["1" * 64]
+    await platform.manager.destroy("app-1")
+    assert list(unpacked.iterdir()) == []
 
 
 async def test_a_selector_that_names_nothing_is_an_error(platform: Platform) -> None:

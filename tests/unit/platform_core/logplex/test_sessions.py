@@ -157,6 +157,52 @@ def test_a_forgotten_app_has_neither_lines_nor_sessions() -> None:
     asyncio.run(scenario())
 
 
+def test_a_session_survives_a_restart_for_as_long_as_it_would_unread() -> None:
+    async def scenario() -> None:
+        clock = FixedClock(NOW)
+        first = Logplex(LogplexSettings(), clock, session_key="key")
+        first.write("a", "app", "web.1", [b"before"])
+        tail = first.open_session("a", LogFilter(tail=True, dyno="web", lines=7))
+        seen = await anext(first.stream(tail))
+        assert seen is not None
+        await first.close()
+
+        clock.advance(5)
+        second = Logplex(LogplexSettings(), clock, session_key="key")
+        with pytest.raises(NotFound):
+            second.stream(tail)  # nothing is known of the app: it may be gone
+        second.set_drains("a", [])
+        stream = second.stream(tail, after=seen[0])
+        second.write("a", "app", "worker.1", [b"not asked for"])
+        second.write("a", "app", "web.1", [b"after"])
+        resumed = await anext(stream)
+        assert resumed is not None
+        assert resumed[1].endswith("app[web.1]: after")
+        assert resumed[0] > seen[0]
+        await stream.aclose()  # type: ignore[attr-defined]
+
+        clock.advance(361)
+        with pytest.raises(NotFound):
+            second.stream(tail)
+
+    asyncio.run(scenario())
+
+
+def test_a_session_id_of_another_key_opens_nothing() -> None:
+    async def scenario() -> None:
+        clock = FixedClock(NOW)
+        forged = Logplex(LogplexSettings(), clock, session_key="other").open_session("a", LogFilter())
+        clock.advance(1)
+        logs = Logplex(LogplexSettings(), clock, session_key="key")
+        logs.set_drains("a", [])
+        payload, _, mac = forged.partition(".")
+        for attempt in (forged, payload, f"{payload}.", f"{payload}.{mac[:-1]}", "", "."):
+            with pytest.raises(NotFound):
+                logs.stream(attempt)
+
+    asyncio.run(scenario())
+
+
 def test_long_lines_come_in_parts() -> None:
     async def scenario() -> None:
         logs, _ = router()
