@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 import uvloop
 
+from addon.api.connection import GuardedProtocol
 from addon.bootstrap import Addon, Settings, initialise, settings_from
 from platform_core.base.errors import SluiceError, Unavailable
 from platform_core.base.logs import configure_logs
@@ -58,10 +60,16 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as we may: each idle connection costs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _config(application: Any, **tls: Any) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http="httptools",
+        http=GuardedProtocol,
         loop="none",
         lifespan="off",
         ws="none",
@@ -82,6 +90,7 @@ async def serve(settings: Settings) -> None:
         Unavailable: a port is in use, or another process uses the folder.
         InvalidInput: the settings are not valid.
     """
+    _allow_many_connections()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

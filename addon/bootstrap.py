@@ -185,7 +185,7 @@ class Addon:
             query=query,
             ingestor=self._ingest,
             warehouse=self._warehouse,
-            quotas=Quotas(catalog, clock),
+            quotas=Quotas(catalog, self._warehouse, clock),
             provider=Provider(rooms, credentials, public_url, _public_tls(settings)),
             sign_on=SignOn(resources, SsoTokenStore(self._database, clock), audit, credentials, clock),
             results=results,

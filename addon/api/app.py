@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from addon.api import console, drain, health, imports, partner, sluice
 from addon.api.drain import DrainRoute
@@ -27,7 +28,7 @@ _log = get_logger(__name__)
 
 def build_api(services: Services) -> FastAPI:
     """Return the framework's half of the application."""
-    app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     modules = (accounts, databases, tables, jobs, partner, console, sluice, health)
     for module in modules:
@@ -35,6 +36,7 @@ def build_api(services: Services) -> FastAPI:
     app.add_exception_handler(SluiceError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     return app
 
 
@@ -58,6 +60,11 @@ async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0] if error.errors() else {"loc": (), "msg": "invalid"}
     where = ".".join(str(part) for part in first["loc"])
     return JSONResponse(td_error(422, f"The request is not valid: {where}: {first['msg']}"), 422)
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    """Answer a client that went away in the middle of its body: nobody reads this, and nothing is logged."""
+    return Response(status_code=400)
 
 
 class Application:

@@ -1,4 +1,9 @@
-"""The log drain: ``POST /logplex/{resource}`` takes logplex-1 bodies, on raw ASGI."""
+"""The log drain: ``POST /logplex/{resource}`` takes logplex-1 bodies, on raw ASGI.
+
+Answers are those of Logplex's own inputs: 204 stored (a frame id that was stored before too), 400 for what is
+malformed (a sender drops it), 401 for wrong credentials, 404 for an unknown drain, 410 for a deprovisioned
+one, 413 over the body limit, 429 over the plan's quota and 503 when pressed (a sender retries both).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,12 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any
 
-from isal import igzip_lib, isal_zlib
-
-from addon.api.raw import MAX_BODY, Scope, answer, answer_error, headers_of, read_body
+from addon.api.raw import Scope, answer, answer_error, headers_of, read_body
+from addon.ingest.inflate import inflate
+from addon.ingest.limits import IngestLimits
 from addon.models.accounts import DrainIdentity
 from addon.models.ingest import Batch, BodyKind
-from platform_core.base.errors import InvalidInput, NotFound, SluiceError, TooLarge, Unauthenticated
+from platform_core.base.errors import InvalidInput, NotFound, SluiceError, Unauthenticated
 from platform_core.base.ids import same_secret
 
 if TYPE_CHECKING:
@@ -21,8 +26,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/logplex/"
 _MEDIA = frozenset({b"application/logplex-1", b"application/x-logplex-1"})
-_GZIP = 31
-_MAX_INFLATED = 64 << 20
+_LIMITS = IngestLimits(inflated_bytes=64 << 20)
 
 
 class DrainRoute:
@@ -36,15 +40,17 @@ class DrainRoute:
         """Serve one body; the 204 goes out when it is on disk."""
         try:
             headers = headers_of(scope)
-            identity = await asyncio.to_thread(self._sender, scope["path"].removeprefix(PREFIX), headers)
+            identity = self._sender(scope["path"].removeprefix(PREFIX), headers)
             if identity is None:
                 await answer(send, 410, b'{"message":"This resource was deprovisioned."}')
                 return
-            self._services.quotas.check_rows(identity.account)
+            await self._services.quotas.check(identity.account)
             await self._store(identity, headers, receive)
         except Unauthenticated as error:
             realm = {"www-authenticate": 'Basic realm="Logplex"'}
             await answer(send, 401, str(error).encode(), b"text/plain", realm)
+        except InvalidInput as error:
+            await answer(send, 400, str(error).encode(), b"text/plain; charset=utf-8")
         except SluiceError as error:
             await answer_error(send, error)
         else:
@@ -54,10 +60,8 @@ class DrainRoute:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind not in _MEDIA:
             raise InvalidInput("The body is not logplex-1.", hint="Send Content-Type: application/logplex-1.")
-        body = await read_body(receive, headers, MAX_BODY)
-        if headers.get(b"content-encoding", b"").strip().lower() == b"gzip":
-            body = await asyncio.to_thread(_inflated, body)
-        _check_count(headers.get(b"logplex-msg-count"), body)
+        body = await _decoded(await read_body(receive, headers), headers)
+        _check_count(headers.get(b"logplex-msg-count"), count_frames(body))
         if not body:
             return
         frame_id = headers.get(b"logplex-frame-id", b"").decode("latin-1")[:128]
@@ -108,27 +112,20 @@ def basic_credentials(header: bytes) -> tuple[str, str]:
     return user, password
 
 
-def _inflated(body: bytes) -> bytes:
-    inflate = isal_zlib.decompressobj(_GZIP)
-    try:
-        data = inflate.decompress(body, _MAX_INFLATED + 1)
-    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub hides its base class
-        raise InvalidInput("The gzip body is damaged.") from error
-    if len(data) > _MAX_INFLATED:
-        raise TooLarge("The body is over 64 MiB after decompression.", hint="Send smaller batches.")
-    if not inflate.eof:
-        raise InvalidInput("The gzip body is cut off.")
-    return data
+async def _decoded(body: bytes, headers: dict[bytes, bytes]) -> bytes:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding == b"identity" or not body:
+        return body
+    if encoding != b"gzip":
+        raise InvalidInput("The Content-Encoding is not supported.", hint="Send the body plain or as gzip.")
+    return await asyncio.to_thread(inflate, body, _LIMITS)
 
 
-def _check_count(announced: bytes | None, body: bytes) -> None:
+def _check_count(announced: bytes | None, found: int) -> None:
     """Compare Logplex-Msg-Count with the frames that are there."""
-    if announced is None:
-        return
-    found = count_frames(body)
-    if not announced.isdigit() or int(announced) != found:
+    if announced is not None and (not announced.isdigit() or int(announced[:20]) != found):
         raise InvalidInput(
-            f"Logplex-Msg-Count says {announced[:20].decode('latin-1')}, the body has {found} frames."
+            f"Logplex-Msg-Count says {announced[:20].decode('latin-1')!r}, the body has {found} frames."
         )
 
 

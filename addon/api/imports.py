@@ -56,11 +56,12 @@ class ImportRoutes:
         identity = identify(rooms.accounts, headers.get(b"authorization", b"").decode("latin-1"))
         check_right(identity, Right.WRITE)
         account = identity.account
-        rooms.quotas.check_rows(account)
+        await rooms.quotas.check(account)
         ref = TableRef(account.id, database, table)
         if not rooms.catalog.table_exists(ref):
             raise NotFound(
-                f"Table '{database}.{table}' does not exist.", hint="Create the database and the table first."
+                f"Table '{database[:140]}.{table[:140]}' does not exist.",
+                hint="Create the database and the table first.",
             )
         body = await read_body(receive, headers)
         batch = Batch(BodyKind.MSGPACK_GZ, account.id, database, table, body, rooms.clock.now(), upload_id)

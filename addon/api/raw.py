@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from addon.api.errors import error_headers, status_of, td_error
-from platform_core.base.errors import InvalidInput, SluiceError, TooLarge
+from platform_core.base.errors import SluiceError, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Scope = dict[str, Any]
 MAX_BODY = 32 << 20
-_RECEIVE_TIMEOUT_S = 30.0
-"""Between two parts of a body; a sender that pauses longer is cut off."""
 
 
 class ClientGone(Exception):
@@ -29,11 +26,10 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 
 
 async def read_body(receive: Any, headers: Mapping[bytes, bytes], limit: int = MAX_BODY) -> bytes:
-    """Read a whole body, counting while it streams.
+    """Read a whole body, counting while it streams; how slowly it may come is the connection's matter.
 
     Raises:
         TooLarge: it is over ``limit``; the rest is not read.
-        InvalidInput: it did not come within the time.
         ClientGone: the client went away.
     """
     announced = headers.get(b"content-length", b"0")
@@ -42,10 +38,7 @@ async def read_body(receive: Any, headers: Mapping[bytes, bytes], limit: int = M
     parts: list[bytes] = []
     size = 0
     while True:
-        try:
-            message = await asyncio.wait_for(receive(), _RECEIVE_TIMEOUT_S)
-        except TimeoutError as error:
-            raise InvalidInput("The request's body did not come in time.") from error
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         part = message.get("body", b"")

@@ -13,7 +13,7 @@ from addon.models.accounts import PLANS, Account
 from addon.models.resources import Provision, Resource
 from addon.provisioning.manifest import SERVICE, config_vars, limits_text
 from platform_core.base.errors import InvalidInput, NotFound, Unauthenticated, UserError
-from platform_core.base.ids import is_uuid, same_secret
+from platform_core.base.ids import is_uuid, new_uuid, same_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,12 +186,17 @@ def _known_plan(body: Mapping[str, Any]) -> str:
 
 
 def parse_provision(body: Mapping[str, Any]) -> Provision:
-    """Read a provision request; v1's shape (kensa's) has no name and may have no uuid.
+    """Read a provision request.
+
+    The first version's shape, which the kensa tool still sends, names the app in ``heroku_id`` and has no
+    name and no uuid; such a resource gets a uuid of ours, so that a repeated request makes a second one.
 
     Raises:
         InvalidInput: a field that must be there is missing or malformed.
     """
     uuid = body.get("uuid")
+    if uuid is None and "heroku_id" in body:
+        uuid = new_uuid()
     if not isinstance(uuid, str) or not is_uuid(uuid):
         raise InvalidInput("The field uuid must be a UUID.")
     options = body.get("options") or {}

@@ -107,7 +107,7 @@ def check_functions(tree: exp.Expr) -> None:
         name = _function_name(function)
         bad = name in _FORBIDDEN_FUNCTIONS or name.startswith(_FORBIDDEN_PREFIXES)
         if bad or name.endswith(_FORBIDDEN_SUFFIXES):
-            raise Forbidden(f"The function {name} is not available.")
+            raise Forbidden(f"The function {name[:140]} is not available.")
 
 
 def bind_tables(tree: exp.Query, account_id: int, database: str, exists: Callable[[TableRef], bool]) -> Gated:
@@ -144,7 +144,7 @@ def check_final(sql: str, views: dict[str, TableRef]) -> None:
         if isinstance(table.this, exp.Func):
             _check_table_function(table.this)
         elif table.db or table.catalog or table.name not in known:
-            raise Forbidden(f"The table {table.name!r} cannot be read.")
+            raise Forbidden(f"The table {table.name[:140]!r} cannot be read.")
 
 
 def _bind(
@@ -158,11 +158,12 @@ def _bind(
         _check_table_function(table.this)
         return
     if table.catalog.lower() not in _CATALOGS:
-        raise Forbidden(f"The catalog {table.catalog!r} does not exist.", hint="Write database.table.")
+        raise Forbidden(f"The catalog {table.catalog[:140]!r} does not exist.", hint="Write database.table.")
     ref = TableRef(account_id, (table.db or database).lower(), table.name.lower())
     if not exists(ref):
         raise NotFound(
-            f"Table '{ref.database}.{ref.table}' does not exist.", hint="List the tables to see their names."
+            f"Table '{ref.database[:140]}.{ref.table[:140]}' does not exist.",
+            hint="List the tables to see their names.",
         )
     view = f"{ref.database}.{ref.table}"
     views[view] = ref
@@ -184,7 +185,9 @@ def _unqualify(tree: exp.Query, views: dict[str, TableRef]) -> None:
 def _check_table_function(function: exp.Expr) -> None:
     name = _function_name(function)
     if name not in _TABLE_FUNCTIONS:
-        raise Forbidden(f"The table function {name} is not available.", hint="Read tables by their name.")
+        raise Forbidden(
+            f"The table function {name[:140]} is not available.", hint="Read tables by their name."
+        )
 
 
 def _function_name(function: exp.Expr) -> str:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from addon.models.accounts import PLANS, Account, AccountState, Identity, Right
 from addon.store.database import Database, insert_ignoring
+from addon.store.recent import Recent
 from addon.store.schema import ACCOUNTS, API_KEYS
 from platform_core.base.errors import NotFound
 from platform_core.base.ids import fingerprint, new_secret
@@ -15,9 +16,6 @@ from platform_core.base.ids import fingerprint, new_secret
 if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
-_CACHE_S = 1.0
-"""How long a look-up may be reused: the time another process may take to notice a revoked key."""
-_CACHE_SIZE = 10_000
 _SHOWN_CHARACTERS = 8
 
 
@@ -67,23 +65,15 @@ class AccountStore:
         """Read and write ``database``."""
         self._database = database
         self._clock = clock
-        self._cache: dict[str, tuple[float, Identity | None]] = {}
+        self._identities: Recent[Identity | None] = Recent(clock)
 
     def identify(self, key: str) -> Identity | None:
         """Return who ``key`` belongs to; None for an unknown key. Deprovisioned accounts are returned too.
 
         The look-up is by hash, so its time tells nothing about other keys.
         """
-        now = self._clock.now()
         wanted = fingerprint(key)
-        known = self._cache.get(wanted)
-        if known is not None and 0 <= now - known[0] < _CACHE_S:
-            return known[1]
-        identity = self._look_up(wanted)
-        if len(self._cache) >= _CACHE_SIZE:
-            self._cache.clear()
-        self._cache[wanted] = (now, identity)
-        return identity
+        return self._identities.get(wanted, lambda: self._look_up(wanted))
 
     def _look_up(self, wanted: str) -> Identity | None:
         statement = (
@@ -97,7 +87,7 @@ class AccountStore:
 
     def forget_cached(self) -> None:
         """Look every key up anew; called after a key or an account changed."""
-        self._cache.clear()
+        self._identities.forget()
 
     def get(self, account_id: int) -> Account:
         """Return an account.

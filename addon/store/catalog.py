@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from addon.models.accounts import AccountState
 from addon.models.catalog import DatabaseInfo, DeclaredColumn, TableInfo
 from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import columns_text, declared_text, table_info
 from addon.store.database import Database, insert_ignoring
-from addon.store.schema import DATABASES, TABLES, UPLOADS, USAGE
-from platform_core.base.errors import Conflict, NotFound
+from addon.store.recent import Recent
+from addon.store.schema import ACCOUNTS, DATABASES, TABLES, UPLOADS, USAGE
+from platform_core.base.errors import Conflict, Forbidden, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,18 +46,30 @@ class SqlCatalog:
         """Read and write ``database``."""
         self._database = database
         self._clock = clock
+        self._existing: Recent[bool] = Recent(clock)
 
     # What ingest needs
 
     def ensure_table(self, ref: TableRef) -> None:
-        """Create the database and the table where they are missing."""
+        """Create the database and the table where they are missing.
+
+        Raises:
+            Forbidden: the account was deprovisioned; what came in late must not bring its data back.
+        """
         if not self.table_exists(ref):
+            state = sa.select(ACCOUNTS.c.state).where(ACCOUNTS.c.id == ref.account_id)
             with self._database.write() as connection:
+                if connection.execute(state).scalar_one_or_none() == AccountState.DEPROVISIONED.value:
+                    raise Forbidden(f"The account {ref.account_id} was deprovisioned.")
                 self._insert_database(connection, ref.account_id, ref.database)
                 self._insert_table(connection, ref)
+            self._existing.forget()
 
     def table_exists(self, ref: TableRef) -> bool:
-        """Tell whether the table is there."""
+        """Tell whether the table is there, or was a moment ago by the doing of another process."""
+        return self._existing.get(ref, lambda: self._has_table(ref))
+
+    def _has_table(self, ref: TableRef) -> bool:
         with self._database.read() as connection:
             return connection.execute(sa.select(TABLES.c.id).where(_is(ref))).first() is not None
 
@@ -125,7 +139,8 @@ class SqlCatalog:
         """
         if not self.database_exists(account_id, name):
             raise NotFound(
-                f"Database {name[:140]!r} does not exist.", hint="Create it first, or check its name."
+                f"Database {name[:140]!r} does not exist.",
+                hint=f"It comes into being with its first row, or by POST /v3/database/create/{name[:140]}.",
             )
 
     def create_database(self, account_id: int, name: str) -> None:
@@ -160,6 +175,7 @@ class SqlCatalog:
             connection.execute(sa.delete(TABLES).where(within))
             connection.execute(sa.delete(UPLOADS).where(uploads))
             connection.execute(sa.delete(DATABASES).where(_database_is(account_id, name)))
+        self._existing.forget()
         return [TableRef(account_id, name, table.name) for table in tables]
 
     # Tables
@@ -216,6 +232,7 @@ class SqlCatalog:
         with self._database.write() as connection:
             if self._insert_table(connection, ref) == 0:
                 raise Conflict(f"Table '{ref.database}.{ref.table}' exists already.")
+        self._existing.forget()
         if options:
             self.update_table(ref, **options)
 
@@ -258,6 +275,7 @@ class SqlCatalog:
         with self._database.write() as connection:
             connection.execute(sa.delete(TABLES).where(_is(ref)))
             connection.execute(sa.delete(UPLOADS).where(uploads))
+        self._existing.forget()
 
     # Accounts
 
@@ -275,6 +293,7 @@ class SqlCatalog:
         with self._database.write() as connection:
             for table in (TABLES, DATABASES, UPLOADS, USAGE):
                 connection.execute(sa.delete(table).where(table.c.account_id == account_id))
+        self._existing.forget()
 
     def _insert_database(self, connection: sa.Connection, account_id: int, name: str) -> int:
         now = self._clock.now()

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from addon.models.accounts import AccountState, Right
 from addon.models.resources import Provision, Resource
 from addon.store.accounts import account_from_row, insert_account, insert_key
+from addon.store.recent import Recent
 from addon.store.schema import ACCOUNTS, API_KEYS, RESOURCES
 from platform_core.base.ids import fingerprint, same_secret
 
@@ -43,12 +44,19 @@ class ResourceStore:
         """Read and write ``database``."""
         self._database = database
         self._clock = clock
+        self._rows: Recent[Any] = Recent(clock)
 
     def get(self, uuid: str) -> Resource | None:
         """Return a resource, also a deprovisioned one; None when it never was."""
-        with self._database.read() as connection:
-            row = connection.execute(_JOINED.where(RESOURCES.c.uuid == uuid)).one_or_none()
+        row = self._row(uuid)
         return None if row is None else _resource(row)
+
+    def _row(self, uuid: str) -> Any:
+        return self._rows.get(uuid, lambda: self._look_up(uuid))
+
+    def _look_up(self, uuid: str) -> Any:
+        with self._database.read() as connection:
+            return connection.execute(_JOINED.where(RESOURCES.c.uuid == uuid)).one_or_none()
 
     def provision(
         self, wanted: Provision, *, key_secret: str, drain_user: str, drain_secret: str
@@ -81,6 +89,7 @@ class ResourceStore:
                 }
                 connection.execute(sa.insert(RESOURCES).values(row))
                 known = connection.execute(_JOINED.where(RESOURCES.c.uuid == wanted.uuid)).one()
+        self._rows.forget()
         return _resource(known), created
 
     def change_plan(self, uuid: str, plan: str) -> None:
@@ -88,6 +97,7 @@ class ResourceStore:
         same = ACCOUNTS.c.resource_uuid == uuid
         with self._database.write() as connection:
             connection.execute(sa.update(ACCOUNTS).where(same).values(plan=plan))
+        self._rows.forget()
 
     def deprovision(self, uuid: str) -> None:
         """Turn the resource into a tombstone: its keys are gone, its account is closed."""
@@ -99,12 +109,11 @@ class ResourceStore:
             closed = {"state": AccountState.DEPROVISIONED.value}
             connection.execute(sa.update(ACCOUNTS).where(ACCOUNTS.c.id == mine).values(closed))
             connection.execute(sa.update(RESOURCES).where(live).values(deprovisioned_at=now))
+        self._rows.forget()
 
     def drain_secret_matches(self, uuid: str, user: str, secret: str) -> bool:
         """Tell whether these are the drain credentials of the resource; compared in constant time."""
-        columns = sa.select(RESOURCES.c.drain_user, RESOURCES.c.drain_secret_fingerprint)
-        with self._database.read() as connection:
-            row = connection.execute(columns.where(RESOURCES.c.uuid == uuid)).one_or_none()
+        row = self._row(uuid)
         if row is None:
             return False
         user_right = same_secret(user, row.drain_user)

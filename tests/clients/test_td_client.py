@@ -333,7 +333,7 @@ def _send_logs(addon: Running, drain_url: str) -> None:
         httpx.post(
             target, content=frame, headers={**headers, "logplex-msg-count": "2"}, auth=auth
         ).status_code
-        == 422
+        == 400
     )
 
 
