@@ -19,7 +19,7 @@ public = APIRouter()
 _MAX_LINES = 1500
 _RETRY_ONCE = 10
 _RETRY_TAIL = 5000
-_RETRY_RESTART = 15_000
+_RETRY_RESTART = 30_000
 """Milliseconds until the client comes back: soon for a finished backlog, since the CLI cannot exit before its
 timer fires; for a tail longer than a start of the platform takes, and when the platform stops longer than its
 stop and its start together, since the CLI gives up at the first refused connection."""

@@ -23,7 +23,7 @@ import pytest
 import trustme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
@@ -139,6 +139,7 @@ class RunningPlatform:
     home: Path
     key: str
     ca: Path
+    log: Path
     api: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +148,22 @@ class RunningPlatform:
             headers={"Authorization": f"Bearer {self.key}"},
             timeout=30,
         )
+
+    def stop(self) -> None:
+        """End it as its operator does."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            assert self.process.wait(timeout=15) == 0, self.log.read_text()
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it as a lack of memory does; no error when it has ended."""
+        self.api.close()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         response = self.api.request(method, path, json=body)
@@ -225,63 +242,93 @@ def vendor() -> Iterator[Vendor]:
     running.close()
 
 
+class PlatformHome:
+    """What a platform is started from, once or again and again: a home, ports, a key, a CA, the manifest."""
+
+    def __init__(self, folder: Path, vendor: Vendor) -> None:
+        (folder / "manifests").mkdir()
+        (folder / "manifests" / f"{SERVICE}.json").write_text(json.dumps(vendor.manifest()))
+        authority = trustme.CA()
+        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+        (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+        self._folder = folder
+        self._key = f"HRKU-{uuid.uuid4()}"
+        self._base = _free_base()
+
+    def start(self) -> RunningPlatform:
+        """Run ``python -m platform_core serve`` and return once it is ready."""
+        folder = self._folder
+        argv = [
+            *(sys.executable, "-m", "platform_core", "serve", "--home", str(folder / "home")),
+            *("--port-base", str(self._base), "--manifests", str(folder / "manifests")),
+            *("--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")),
+            *("--ca-file", str(folder / "ca.pem"), "--owner-email", OWNER),
+        ]
+        log = folder / "platform.log"
+        with log.open("a") as stderr:
+            process = subprocess.Popen(
+                argv,
+                env={**os.environ, "SLUICE_PLATFORM_OWNER_KEY": self._key},
+                cwd=_ROOT,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        watchdog = threading.Timer(_START_SECONDS, process.kill)
+        watchdog.start()
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        watchdog.cancel()
+        assert first == "ready\n", log.read_text()
+        return RunningPlatform(process, self._base, folder / "home", self._key, folder / "ca.pem", log)
+
+
 @pytest.fixture(scope="session")
 def platform_process(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[RunningPlatform]:
-    """``python -m platform_core serve``, ready, with the vendor's manifest and a CA of its own."""
-    folder = tmp_path_factory.mktemp("platform")
-    (folder / "manifests").mkdir()
-    (folder / "manifests" / f"{SERVICE}.json").write_text(json.dumps(vendor.manifest()))
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
-    (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    key = f"HRKU-{uuid.uuid4()}"
-    base = _free_base()
-    argv = [
-        *(sys.executable, "-m", "platform_core", "serve", "--home", str(folder / "home")),
-        *("--port-base", str(base), "--manifests", str(folder / "manifests")),
-        *("--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")),
-        *("--ca-file", str(folder / "ca.pem"), "--owner-email", OWNER),
-    ]
-    log = folder / "platform.log"
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            argv,
-            env={**os.environ, "SLUICE_PLATFORM_OWNER_KEY": key},
-            cwd=_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-    watchdog = threading.Timer(_START_SECONDS, process.kill)
-    watchdog.start()
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    watchdog.cancel()
-    assert first == "ready\n", log.read_text()
-    running = RunningPlatform(process, base, folder / "home", key, folder / "ca.pem")
+    """A platform for all tests, with the vendor's service on offer."""
+    running = PlatformHome(tmp_path_factory.mktemp("platform"), vendor).start()
     yield running
-    running.api.close()
-    process.send_signal(signal.SIGTERM)
-    try:
-        assert process.wait(timeout=15) == 0, log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    running.stop()
+
+
+@pytest.fixture
+def platform_home(tmp_path: Path, vendor: Vendor) -> Iterator[Any]:
+    """A test's own platform, to start, stop and kill at will."""
+    folder = tmp_path / "platform"
+    folder.mkdir()
+    home = PlatformHome(folder, vendor)
+    started: list[RunningPlatform] = []
+
+    def start() -> RunningPlatform:
+        started.append(home.start())
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
 
 
 @pytest.fixture(scope="session")
 def heroku(platform_process: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """The unmodified CLI, pointed at the platform as `sluice env` would."""
+    """The unmodified CLI, pointed at the shared platform as `sluice env` would."""
+    return _cli_for(platform_process, tmp_path_factory.mktemp("cli-home"))
+
+
+@pytest.fixture
+def cli_for(tmp_path: Path) -> Callable[[RunningPlatform], Cli]:
+    """The unmodified CLI, pointed at a test's own platform."""
+    return lambda running: _cli_for(running, tmp_path / "cli-home")
+
+
+def _cli_for(running: RunningPlatform, home: Path) -> Cli:
     if not _CLI.exists() or shutil.which("node") is None:
         pytest.skip("the heroku CLI is not installed: run `make setup-test` (it needs Node 20)")
-    home = tmp_path_factory.mktemp("cli-home")
     for name in ("cache/heroku", "config", "data", "work"):
         (home / name).mkdir(parents=True)
     (home / "cache" / "heroku" / "terms-of-service").touch()
-    api = f"http://localhost:{platform_process.base}"
+    api = f"http://localhost:{running.base}"
     env = {
         "PATH": f"{_CLI.parent}:{os.environ['PATH']}",
         "HOME": str(home),
@@ -292,17 +339,17 @@ def heroku(platform_process: RunningPlatform, tmp_path_factory: pytest.TempPathF
         "COLUMNS": "200",
         "LANG": "C.UTF-8",
         "HEROKU_HOST": api,
-        "HEROKU_GIT_HOST": f"localhost:{platform_process.base + 1}",
+        "HEROKU_GIT_HOST": f"localhost:{running.base + 1}",
         "HEROKU_PARTICLEBOARD_URL": api,
         "HEROKU_DATA_HOST": "localhost",
         "HEROKU_LOGIN_HOST": api,
-        "HEROKU_API_KEY": platform_process.key,
+        "HEROKU_API_KEY": running.key,
         "DISABLE_TELEMETRY": "true",
         "HEROKU_SKIP_NEW_VERSION_CHECK": "true",
         "HEROKU_DISABLE_AUTOUPDATE": "1",
         "HEROKU_NOTIFICATIONS": "0",
-        "NODE_EXTRA_CA_CERTS": str(platform_process.ca),
-        "GIT_SSL_CAINFO": str(platform_process.ca),
+        "NODE_EXTRA_CA_CERTS": str(running.ca),
+        "GIT_SSL_CAINFO": str(running.ca),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "Dev",

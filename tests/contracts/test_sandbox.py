@@ -1,6 +1,6 @@
-"""One suite over every way of sandboxing that works on this machine.
+"""What every way of sandboxing promises, over each that works on this machine.
 
-Run as root it covers the root drivers; `test_sandbox_unprivileged.py` runs the same suite again without.
+Run as root it covers the root drivers; `test_sandbox_unprivileged.py` runs the same suites again without.
 """
 
 from __future__ import annotations
@@ -8,37 +8,36 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from platform_core.base.errors import TooLarge, Unavailable
 from platform_core.base.sandbox.client import SpawnerSandbox
-from platform_core.base.sandbox.interpreter import python_binds, python_path
-from platform_core.base.sandbox.isolation import detect_isolation
-from platform_core.base.sandbox.ownership import own
-from platform_core.base.sandbox.spec import Bind, ExitStatus, Network, SandboxProcess, SandboxSpec
+from platform_core.base.sandbox.spec import Bind, ExitStatus, SandboxSpec
+from tests.contracts.sandbox_runs import (
+    APP_UID,
+    ECHO_SERVER,
+    ROOT,
+    drivers,
+    opened,
+    python,
+    read_all,
+    run,
+    running_with,
+    shell,
+    start,
+    uid_for,
+    until,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
-ROOT = os.geteuid() == 0
-APP_UID = 23_456
-ECHO_SERVER = """
-import socket, sys
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-print("listening", flush=True)
-while True:
-    peer, _ = listener.accept()
-    peer.sendall(peer.recv(100).upper())
-    peer.close()
-"""
+DRIVERS = drivers()
 
 
 @pytest.fixture(scope="module")
@@ -46,94 +45,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module", params=["bwrap", "process"])
+@pytest.fixture(scope="module", params=DRIVERS)
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[SpawnerSandbox]:
-    if request.param == "bwrap" and detect_isolation().driver != "bwrap":
-        pytest.skip("bubblewrap does not work here")
-    sandbox = SpawnerSandbox(request.param)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-def isolated(sandbox: SpawnerSandbox) -> SpawnerSandbox:
-    if not sandbox.isolation.own_files:
-        pytest.skip("this driver has no view of its own, and says so")
-    return sandbox
-
-
-@pytest.fixture
-def limited(sandbox: SpawnerSandbox) -> SpawnerSandbox:
-    if not sandbox.isolation.limits:
-        pytest.skip("this driver has no cgroups, and says so")
-    return sandbox
-
-
-@dataclass
-class Run:
-    """A started process and what it writes."""
-
-    process: SandboxProcess
-    read_end: int
-    output: bytes = field(default=b"")
-
-    async def finish(self) -> tuple[ExitStatus, str]:
-        status = await asyncio.wait_for(self.process.wait(), 20)
-        self.output += await asyncio.to_thread(_read_all, self.read_end)
-        return status, self.output.decode()
-
-    async def until(self, wanted: bytes) -> None:
-        while wanted not in self.output:
-            chunk = await asyncio.wait_for(asyncio.to_thread(os.read, self.read_end, 65536), 20)
-            assert chunk, f"it ended before it said {wanted!r}: {self.output!r}"
-            self.output += chunk
-
-
-def _read_all(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read()
-
-
-def uid_for(sandbox: SpawnerSandbox) -> int:
-    # Without a view of its own a dropped uid may not reach this Python; the drop has its own test.
-    return APP_UID if sandbox.isolation.own_files else os.getuid()
-
-
-async def start(sandbox: SpawnerSandbox, *argv: str, **options: Any) -> Run:
-    pass_fds = options.pop("pass_fds", ())
-    stdin = options.pop("stdin", None)
-    spec = SandboxSpec(**({"argv": argv, "env": {}, "cwd": "/", "uid": uid_for(sandbox)} | options))
-    read_end, write_end = os.pipe()
-    try:
-        process = await sandbox.spawn(
-            spec, stdin=stdin, stdout=write_end, stderr=write_end, pass_fds=pass_fds
-        )
-    except BaseException:
-        os.close(read_end)
-        raise
-    finally:
-        os.close(write_end)
-    return Run(process, read_end)
-
-
-async def run(sandbox: SpawnerSandbox, *argv: str, **options: Any) -> tuple[ExitStatus, str]:
-    return await (await start(sandbox, *argv, **options)).finish()
-
-
-async def shell(sandbox: SpawnerSandbox, script: str, **options: Any) -> tuple[ExitStatus, str]:
-    return await run(sandbox, "/bin/sh", "-c", script, **options)
-
-
-async def python(sandbox: SpawnerSandbox, script: str, *argv: str, **options: Any) -> Run:
-    options["binds"] = [*python_binds(), *options.get("binds", ())]
-    return await start(sandbox, sys.executable, "-c", script, *argv, **options)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # other processes' ends: there is no event to await
-            await asyncio.sleep(0.005)
+    async with opened(request.param) as sandbox:
+        yield sandbox
 
 
 # What a process sees
@@ -146,112 +61,14 @@ async def test_the_environment_is_exactly_the_one_asked_for(sandbox: SpawnerSand
     assert output.replace("PWD=/\n", "") == "A=1\nEMPTY=\nTEXT=ü = \n x\n"
 
 
-async def test_the_host_s_files_are_absent(isolated: SpawnerSandbox, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("s3cret")
-    script = f"cat {tmp_path}/secret /etc/shadow; ls -A /root /home /var /run /work /opt; ls /etc/ssl/private"
-    _status, output = await shell(isolated, script)
-    assert "s3cret" not in output
-    assert output.count("No such file or directory") == 9
+if ROOT:
 
-
-async def test_the_user_and_the_host_name_are_its_own(isolated: SpawnerSandbox) -> None:
-    _status, output = await shell(isolated, "id -u; id -un; uname -n; cat /etc/passwd", hostname="web-1")
-    uid = APP_UID if ROOT else os.getuid()
-    lines = output.splitlines()
-    assert lines[:3] == [str(uid), f"u{uid}", "web-1"]
-    assert [line.split(":")[0] for line in lines[3:]] == ["root", f"u{uid}"]
-
-
-async def test_only_a_writable_bind_and_tmp_can_be_written(isolated: SpawnerSandbox, tmp_path: Path) -> None:
-    for name in ("ro", "rw"):
-        (tmp_path / name).mkdir()
-        own(tmp_path / name, APP_UID)
-    binds = [Bind(tmp_path / "ro", "/srv/ro"), Bind(tmp_path / "rw", "/app", writable=True)]
-    folders = "/ /usr /etc /dev /srv /srv/ro /app /tmp /dev/shm"
-    script = f"for d in {folders}; do touch $d/x 2>/dev/null && echo $d; done"
-    _status, output = await shell(isolated, script, binds=binds)
-    assert output.split() == folders.split()[-3:]
-    assert (tmp_path / "rw" / "x").stat().st_uid == (APP_UID if ROOT else os.getuid())
-
-
-async def test_sources_under_a_closed_folder_are_shown(isolated: SpawnerSandbox, tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    (closed / "inner").mkdir(parents=True)
-    (closed / "inner" / "file").write_text("seen")
-    closed.chmod(0o700)
-    binds = [Bind(closed / "inner", "/inner"), Bind(closed / "inner" / "file", "/one-file")]
-    _status, output = await shell(isolated, "cat /inner/file /one-file", binds=binds)
-    assert output == "seenseen"
-
-
-async def test_a_folder_made_anew_under_the_same_path_is_the_new_one(
-    isolated: SpawnerSandbox, tmp_path: Path
-) -> None:
-    folder = tmp_path / "slug"
-    folder.mkdir()
-    (folder / "v").write_text("1")
-    first = await start(isolated, "/bin/sh", "-c", "read x", binds=[Bind(folder, "/app")], stdin=_never()[0])
-    folder.rename(tmp_path / "old")
-    folder.mkdir()
-    (folder / "v").write_text("2")
-    _status, output = await shell(isolated, "cat /app/v", binds=[Bind(folder, "/app")])
-    assert output == "2"
-    first.process.kill()
-    await first.finish()
-
-
-async def test_this_python_and_its_packages_run_inside(isolated: SpawnerSandbox) -> None:
-    script = """
-import duckdb
-from platform_core.base import ids
-print(duckdb.sql("select 42").fetchall(), ids.is_uuid(""))
-"""
-    process = await python(isolated, script, env={"PYTHONPATH": python_path()})
-    assert await process.finish() == (ExitStatus(0), "[(42,)] False\n")
-
-
-async def test_tmp_has_a_size(isolated: SpawnerSandbox) -> None:
-    _status, output = await shell(
-        isolated, "head -c 3000000 /dev/zero > /tmp/big; wc -c < /tmp/big", tmp_bytes=1 << 20
-    )
-    assert "No space left" in output
-    assert int(output.split()[-1]) == 1 << 20
-
-
-async def test_namespaces_cannot_be_nested(isolated: SpawnerSandbox) -> None:
-    status, _output = await run(isolated, "/usr/bin/unshare", "--user", "--map-root-user", "/usr/bin/true")
-    assert status.code != 0
-
-
-async def test_there_are_no_capabilities_and_no_way_to_gain_some(isolated: SpawnerSandbox) -> None:
-    _status, output = await shell(isolated, "grep -E '^(Cap|NoNewPrivs)' /proc/self/status")
-    values = dict(line.split(":\t") for line in output.splitlines())
-    assert values.pop("NoNewPrivs") == "1"
-    assert set(values.values()) == {"0000000000000000"}
-
-
-async def test_other_processes_are_not_seen(isolated: SpawnerSandbox) -> None:
-    _status, output = await shell(isolated, "ls /proc | grep -c '^[0-9]'")
-    assert int(output) <= 5
-
-
-@pytest.mark.skipif(not ROOT, reason="there is no other uid to drop to")
-async def test_root_is_dropped_by_every_driver(sandbox: SpawnerSandbox) -> None:
-    _status, output = await shell(sandbox, "id -u; id -g; id -G", uid=APP_UID)
-    assert output.split() == [str(APP_UID)] * 3
+    async def test_root_is_dropped_by_every_driver(sandbox: SpawnerSandbox) -> None:
+        _status, output = await shell(sandbox, "id -u; id -g; id -G", uid=APP_UID)
+        assert output.split() == [str(APP_UID)] * 3
 
 
 # Network
-
-
-async def test_network_none_cannot_reach_the_host(isolated: SpawnerSandbox) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        script = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
-        none = await (await python(isolated, script)).finish()
-        host = await (await python(isolated, script, network=Network.HOST)).finish()
-    assert "ConnectionRefusedError" in none[1]
-    assert host == (ExitStatus(0), "")
 
 
 async def test_connect_reaches_the_process(sandbox: SpawnerSandbox, free_tcp_port: int) -> None:
@@ -276,15 +93,6 @@ async def test_connect_is_refused_while_nothing_listens(sandbox: SpawnerSandbox,
         await process.process.connect(free_tcp_port)
 
 
-async def test_two_sandboxes_may_use_the_same_port(isolated: SpawnerSandbox) -> None:
-    servers = [await python(isolated, ECHO_SERVER, "5000") for _ in range(2)]
-    for server in servers:
-        await server.until(b"listening")
-        (await server.process.connect(5000)).close()
-        server.process.kill()
-        await server.finish()
-
-
 async def test_listen_answers_the_process(sandbox: SpawnerSandbox, free_tcp_port: int) -> None:
     read_end, write_end = os.pipe()
     script = (
@@ -304,47 +112,6 @@ async def test_listen_answers_the_process(sandbox: SpawnerSandbox, free_tcp_port
 
 
 # Limits
-
-
-async def test_beyond_the_memory_limit_the_kernel_kills_and_we_know(limited: SpawnerSandbox) -> None:
-    hog = await python(limited, "x = bytearray(400 << 20); print('kept')", memory_bytes=64 << 20)
-    status, output = await hog.finish()
-    assert (status, output) == (ExitStatus(137, out_of_memory=True), "")
-
-
-async def test_a_kill_is_not_taken_for_a_lack_of_memory(limited: SpawnerSandbox) -> None:
-    process = await start(limited, "/bin/sleep", "60", memory_bytes=64 << 20)
-    process.process.kill()
-    assert (await process.finish())[0] == ExitStatus(137, out_of_memory=False)
-
-
-async def test_memory_use_is_measured(limited: SpawnerSandbox) -> None:
-    script = "x = bytearray(b'x') * (50 << 20); print('ready', flush=True); import time; time.sleep(60)"
-    process = await python(limited, script, memory_bytes=256 << 20)
-    await process.until(b"ready")
-    usage = process.process.memory_usage()
-    assert usage is not None
-    assert 50 << 20 <= usage <= 90 << 20
-    process.process.kill()
-    await process.finish()
-    assert process.process.memory_usage() is None
-
-
-async def test_a_fork_bomb_is_stopped(limited: SpawnerSandbox) -> None:
-    script = """
-import os, sys, time
-made = 0
-try:
-    for _ in range(100):
-        if os.fork() == 0:
-            time.sleep(60)
-        made += 1
-except BlockingIOError:
-    print(made)
-"""
-    status, output = await (await python(limited, script, max_pids=16)).finish()
-    assert status.code == 0
-    assert int(output) == 15  # and the program itself
 
 
 # Ends
@@ -406,7 +173,7 @@ async def test_descriptors_are_passed_and_no_other_leaks(sandbox: SpawnerSandbox
     _status, output = await shell(sandbox, script, pass_fds=[write_end, other_write])
     for descriptor in (write_end, other_write):
         os.close(descriptor)
-    assert (_read_all(read_end), _read_all(other_end)) == (b"to-three\n", b"to-four\n")
+    assert (read_all(read_end), read_all(other_end)) == (b"to-three\n", b"to-four\n")
     assert output.split() == ["0", "1", "2", "3", "4", "5"]  # 5 is ls's own
 
 
@@ -465,7 +232,7 @@ async def test_a_spawn_given_up_leaves_nothing_behind(sandbox: SpawnerSandbox, t
     with pytest.raises(asyncio.CancelledError):
         await task
     await shell(sandbox, "true")  # the answer of the one given up has come before this one's
-    await until(lambda: not _running_with(b"62.5"))
+    await until(lambda: not running_with(b"62.5"))
 
 
 async def test_close_kills_what_runs(sandbox: SpawnerSandbox) -> None:
@@ -476,7 +243,7 @@ async def test_close_kills_what_runs(sandbox: SpawnerSandbox) -> None:
     await other.close()
     assert time.monotonic() - started < 5
     assert (await process.finish())[0] == ExitStatus(137)
-    assert not _running_with(b"63.5")
+    assert not running_with(b"63.5")
 
 
 async def test_a_lost_spawner_ends_everything_and_comes_back(sandbox: SpawnerSandbox) -> None:
@@ -487,20 +254,6 @@ async def test_a_lost_spawner_ends_everything_and_comes_back(sandbox: SpawnerSan
     assert other._spawner is not None
     other._spawner.kill()
     assert (await process.finish())[0] == ExitStatus(137)
-    await until(lambda: not _running_with(b"64.5"))
+    await until(lambda: not running_with(b"64.5"))
     assert (await run(other, "/bin/true"))[0] == ExitStatus(0)
     await other.close()
-
-
-def _running_with(word: bytes) -> bool:
-    found = False
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found = found or word in entry.read_bytes().split(b"\0")
-        except OSError:
-            continue
-    return found
-
-
-def _never() -> tuple[int, int]:
-    return os.pipe()

@@ -39,6 +39,10 @@ async def test_a_tail_comes_back_later_than_a_restart_takes(world: Any) -> None:
     session = await world.json("POST", "/apps/shop/log-sessions", {"tail": True})
     response = await world.call("GET", session["logplex_url"], Accept="text/event-stream")
     assert response.text.startswith("retry: 5000\n\n")
+    assert response.text.count("retry") == 1
+    world.platform.closing.set()  # a stop and a start together take longer
+    response = await world.call("GET", session["logplex_url"], Accept="text/event-stream")
+    assert response.text.endswith("retry: 30000\n\n")
 
 
 async def test_other_clients_get_plain_text(world: Any) -> None:
