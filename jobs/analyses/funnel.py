@@ -90,7 +90,10 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
     engine.view("funnel", query("funnel", "funnel", names=names))
     outputs = {"funnel": "funnel"}
     if parameters.with_entities:
-        engine.view("funnel_entities", query("funnel", "entities"))
+        relation = "funnel_reached"
+        if engine.dialect.has_asof_join:
+            relation = "funnel_reached INNER JOIN funnel_ids USING (id)"
+        engine.view("funnel_entities", query("funnel", "entities", relation=relation))
         outputs["funnel_entities"] = "funnel_entities"
     return outputs
 
@@ -111,27 +114,48 @@ def _reach_by_windows(engine: Engine, parameters: Parameters) -> None:
     engine.materialize("funnel_reached", query("funnel", "reached", levels=levels))
 
 
-#: By tie rule: a number that orders the events of an entity, and how a later one compares with it.
-_KEYS = {
-    "seq": ("CAST(time AS HUGEINT) * 36893488147419103232 + seq", ">"),
-    "step": ("time", ">="),
-    "increase": ("time", ">"),
-}
+#: By tie rule: how a later place compares with an earlier one.
+_AFTER = {"seq": ">", "step": ">=", "increase": ">"}
+#: Places that need more bits than this are held in 128.
+_BIGINT_PLACES = 2**62
 
 
 def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
-    """The same levels by joining each step's rows to the nearest chain before them."""
-    key, after = _KEYS[parameters.ties]
-    engine.materialize("funnel_keyed", query("funnel", "asof_rows", key=key))
-    engine.materialize("funnel_level_1", query("funnel", "asof_first"))
+    """The same levels by joining each step's rows to the nearest chain before them.
+
+    The join is several times faster on one integer than on a name and a time. So entities are numbered, and
+    entity and time become one `moment`: entity number x stride + time. The stride is longer than all times
+    and the window together, so a chain of another entity is never inside the window.
+    """
+    engine.materialize("funnel_rows_kept", query("funnel", "asof_rows"))
+    engine.materialize("funnel_ids", query("funnel", "asof_ids"))
+    bounds = engine.collect(query("funnel", "asof_bounds")).to_pylist()[0]
+    first, last = bounds["first_time"] or 0, bounds["last_time"] or 0
+    window = last - first if parameters.window is None else min(parameters.window, last - first)
+    stride = last - first + window + 1
+    low, high = (bounds["first_seq"] or 0, bounds["last_seq"] or 0) if parameters.ties == "seq" else (0, 0)
+    ties = high - low + 1
+    places = {
+        "number": "BIGINT" if bounds["entities"] * stride * ties < _BIGINT_PLACES else "HUGEINT",
+        "stride": str(stride),
+        "first": str(first),
+        "ties": str(ties),
+        "seq": f"(CAST(seq AS HUGEINT) - ({low}))" if parameters.ties == "seq" else "0",
+    }
+    engine.materialize("funnel_placed", query("funnel", "asof_placed", **places))
     steps = range(1, len(parameters.steps) + 1)
-    in_window = "TRUE" if parameters.window is None else f"later.time - earlier.start <= {parameters.window}"
+    engine.view("funnel_level_1", query("funnel", "asof_first", ties=str(ties)))
     for step in steps[1:]:
-        below = f"funnel_level_{step - 1}"
-        places = {"step": str(step), "below": below, "after": after, "in_window": in_window}
-        engine.materialize(f"funnel_level_{step}", query("funnel", "asof_next", **places))
+        asked = {"step": str(step), "below": str(step - 1), "after": _AFTER[parameters.ties]}
+        engine.materialize(
+            f"funnel_level_{step}",
+            query("funnel", "asof_next", **asked, ties=str(ties), window=str(window)),
+        )
     levels = " UNION ALL ".join(query("funnel", "asof_level", step=str(step)) for step in steps)
-    engine.materialize("funnel_reached", query("funnel", "asof_reached", levels=levels))
+    engine.materialize(
+        "funnel_reached",
+        query("funnel", "asof_reached", levels=levels, stride=str(stride), first=str(first), ties=str(ties)),
+    )
 
 
 _TTC = tuple(

@@ -63,6 +63,19 @@ class Dialect(Protocol):
     def month_start(self, index: str) -> str:
         """The day number of the first day of a month given by `month_index`."""
 
+    def increases(self, column: str) -> str | None:
+        """A condition that is TRUE in all rows only if each has a larger integer than the row read before.
+
+        Whatever the order of reading, no two rows then hold the same one. None where the engine has no
+        cheap way to ask.
+        """
+
+    def row_hash(self, columns: Sequence[str]) -> str:
+        """A 64-bit hash of some columns: equal for equal values."""
+
+    def surrogate(self, key: str) -> str:
+        """A select item that numbers the rows of a materialized relation, or the key itself."""
+
     def try_cast(self, expression: str, type_name: str) -> str:
         """A cast that gives NULL where the text cannot be read."""
 

@@ -74,6 +74,19 @@ class DuckDialect:
         year, month = f"CAST(FLOOR({index} / 12) AS BIGINT)", f"CAST({index} % 12 + 1 AS BIGINT)"
         return f"CAST(make_date({year}, {month}, 1) - DATE '1970-01-01' AS BIGINT)"
 
+    def increases(self, column: str) -> str | None:
+        """Compares with the row before, in whatever order the rows stream by."""
+        lowest = "CAST('-9223372036854775808' AS BIGINT)"
+        return f"COALESCE({column} > LAG({column}, 1, {lowest}) OVER (), FALSE)"
+
+    def row_hash(self, columns: Sequence[str]) -> str:
+        """DuckDB's own hash."""
+        return f"hash({', '.join(columns)})"
+
+    def surrogate(self, key: str) -> str:  # noqa: ARG002 - a number is cheaper to sort and join than a name
+        """A number for each row."""
+        return "ROW_NUMBER() OVER ()"
+
     def try_cast(self, expression: str, type_name: str) -> str:
         """NULL where the text cannot be read."""
         return f"TRY_CAST({expression} AS {type_name})"

@@ -102,6 +102,18 @@ class SparkDialect:
         year, month = f"CAST(FLOOR({index} / 12) AS INT)", f"CAST({index} % 12 + 1 AS INT)"
         return f"CAST(unix_date(make_date({year}, {month}, 1)) AS BIGINT)"
 
+    def increases(self, column: str) -> str | None:  # noqa: ARG002 - rows have no order to compare in
+        """Not to be had: rows lie in partitions."""
+        return None
+
+    def row_hash(self, columns: Sequence[str]) -> str:
+        """Spark's 64-bit hash."""
+        return f"xxhash64({', '.join(columns)})"
+
+    def surrogate(self, key: str) -> str:
+        """The key itself: numbering all rows would bring them to one partition."""
+        return key
+
     def try_cast(self, expression: str, type_name: str) -> str:
         """NULL where the text cannot be read."""
         return f"TRY_CAST({expression} AS {'STRING' if type_name == 'VARCHAR' else type_name})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,15 +93,12 @@ def run_analysis(
     parameters = parse(analysis.parameters, params or {})
     sources = {table: as_source(given) for table, given in inputs.items()}
     _check_tables(analysis, sources)
-    staged = {
-        table.name: stage(engine, table, sources[table.name])
-        for table in analysis.inputs
-        if table.name in sources
-    }
-    relations = analysis.compute(engine, parameters, {table: info.present for table, info in staged.items()})
-    tables = {
-        output: _collect(engine, analysis.output(output), relation) for output, relation in relations.items()
-    }
+    # The files are hashed beside the work: neither waits for the other.
+    with ThreadPoolExecutor(1, "hash-inputs") as beside:
+        hashes = {
+            table: beside.submit(hash_files, source.files) for table, source in sources.items() if source.files
+        }
+        staged, tables = _compute(analysis, engine, parameters, sources)
     manifest = {
         "format": MANIFEST_FORMAT,
         "analysis": analysis.name,
@@ -108,7 +106,7 @@ def run_analysis(
         "params": to_json(parameters),
         "engine": engine.name,
         "engine_version": engine.version,
-        "inputs": {table: _describe(sources[table], info) for table, info in staged.items()},
+        "inputs": {table: _describe(sources[table], info, hashes.get(table)) for table, info in staged.items()},
         "rows_in": {table: info.rows_in for table, info in staged.items()},
         "rows_excluded": {table: dict(info.excluded) for table, info in staged.items()},
         "outputs": {
@@ -121,6 +119,20 @@ def run_analysis(
         "seconds": round(time.perf_counter() - clock, 3),
     }
     return RunResult(manifest, tables, _write(out, tables, manifest) if out is not None else {})
+
+
+def _compute(
+    analysis: Analysis, engine: Engine, parameters: Any, sources: Mapping[str, Source]
+) -> tuple[dict[str, Staged], dict[str, pa.Table]]:
+    staged = {
+        table.name: stage(engine, table, sources[table.name])
+        for table in analysis.inputs
+        if table.name in sources
+    }
+    relations = analysis.compute(engine, parameters, {table: info.present for table, info in staged.items()})
+    return staged, {
+        output: _collect(engine, analysis.output(output), relation) for output, relation in relations.items()
+    }
 
 
 def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
@@ -149,11 +161,11 @@ def _collect(engine: Engine, output: OutputTable, relation: str) -> pa.Table:
     return table.cast(pa.schema([field.with_nullable(True) for field in schema])).cast(schema)
 
 
-def _describe(source: Source, info: Staged) -> dict[str, Any]:
+def _describe(source: Source, info: Staged, digest: Future[str] | None) -> dict[str, Any]:
     described: dict[str, Any] = {"columns": sorted(info.present)}
-    if source.files:
+    if digest is not None:
         described["files"] = [str(file) for file in source.files]
-        described["sha256"] = hash_files(source.files)
+        described["sha256"] = digest.result()
     else:
         described["rows_in_memory"] = info.rows_in
     if source.names:

@@ -73,33 +73,51 @@ FROM (
 SELECT
     entity_id, CAST(MAX(step) AS INTEGER) AS level,
     MAX_BY(started_at, step) AS started_at, MAX_BY(reached_at, step) AS reached_at
-FROM funnel_reached
+FROM $relation
 GROUP BY entity_id
 
 -- name: asof_rows
--- DuckDB only: step rows with one sortable number for the order of the tie rule.
-SELECT entity_id, time, step, $key AS place
-FROM funnel_rows
+-- DuckDB only: the step rows, read once.
+SELECT entity_id, time, seq, step FROM funnel_rows
+
+-- name: asof_ids
+-- DuckDB only: a number for each entity.
+SELECT entity_id, ROW_NUMBER() OVER () AS id FROM (SELECT DISTINCT entity_id FROM funnel_rows_kept) AS entities
+
+-- name: asof_bounds
+-- DuckDB only: what the integers of places must hold.
+SELECT
+    MIN(time) AS first_time, MAX(time) AS last_time, MIN(seq) AS first_seq, MAX(seq) AS last_seq,
+    (SELECT COUNT(*) FROM funnel_ids) + 1 AS entities
+FROM funnel_rows_kept
+
+-- name: asof_placed
+-- DuckDB only: step rows with one number that orders them by entity, time and, where ties ask for it, seq.
+SELECT CAST((CAST(id AS $number) * $stride + (time - $first)) * $ties + $seq AS $number) AS place, step
+FROM funnel_rows_kept
+INNER JOIN funnel_ids USING (entity_id)
 
 -- name: asof_first
 -- DuckDB only: a chain may start at any row of step 1.
-SELECT entity_id, place, time, time AS start FROM funnel_keyed WHERE step = 1
+SELECT place, place // $ties AS start FROM funnel_placed WHERE step = 1
 
 -- name: asof_next
 -- DuckDB only: the latest chain of the level below that ends before the row; it has the latest start of all of them.
 -- Rows of one step at one place see the same chains, so which of them is joined makes no difference.
-SELECT later.entity_id, later.place, later.time, earlier.start
-FROM (SELECT entity_id, place, time FROM funnel_keyed WHERE step = $step) AS later
-ASOF INNER JOIN $below AS earlier
-    ON earlier.entity_id = later.entity_id AND later.place $after earlier.place
-WHERE $in_window
+SELECT later.place, earlier.start
+FROM (SELECT place FROM funnel_placed WHERE step = $step) AS later
+ASOF INNER JOIN funnel_level_$below AS earlier ON later.place $after earlier.place
+WHERE later.place // $ties - earlier.start <= $window
 
 -- name: asof_reached
 -- DuckDB only: when each entity first completed a chain to each step, and that chain's latest start.
-SELECT entity_id, step, MIN(time) AS reached_at, MIN(start) AS started_at
-FROM ($levels) AS matched
-GROUP BY entity_id, step
+SELECT
+    id, step,
+    CAST(MIN(place) // $ties % $stride + $first AS BIGINT) AS reached_at,
+    CAST(MIN(start) % $stride + $first AS BIGINT) AS started_at
+FROM (SELECT *, place // $ties // $stride AS id FROM ($levels) AS matched) AS numbered
+GROUP BY id, step
 
 -- name: asof_level
 -- DuckDB only: one level with its step.
-SELECT entity_id, time, start, $step AS step FROM funnel_level_$step
+SELECT place, start, $step AS step FROM funnel_level_$step

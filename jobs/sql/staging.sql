@@ -16,8 +16,8 @@ WHERE $name LIKE '%.%' OR LOWER($name) LIKE '%e%'
 
 -- name: reasons
 -- Rows by the first reason to exclude them; -1 is none.
-SELECT reason, COUNT(*) AS n
-FROM (SELECT CASE $cases ELSE -1 END AS reason FROM $relation) AS judged
+SELECT reason, COUNT(*) AS n, BOOL_AND(increases) AS increases
+FROM (SELECT CASE $cases ELSE -1 END AS reason, $increases AS increases FROM $relation) AS judged
 GROUP BY reason
 
 -- name: kept
@@ -26,7 +26,7 @@ SELECT * FROM $relation WHERE COALESCE(NOT ($refused), TRUE)
 
 -- name: distinct_keys
 -- How many rows differ in the unique key.
-SELECT COUNT(*) AS n FROM (SELECT DISTINCT $keys FROM $relation) AS keys
+SELECT COUNT(*) AS n FROM (SELECT 1 FROM $relation GROUP BY $keys) AS keys
 
 -- name: deduplicated
 -- One row for each unique key: the smallest in column order, so that it is the same one on every engine.
