@@ -11,13 +11,14 @@ export PYTHONDONTWRITEBYTECODE ?=
 .PHONY: help setup setup-test demo test test-all lint bench lock clean
 
 help: ## list the targets
+	@echo "Sluice. make demo shows it all; make test checks it all. Both set up what they need."
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  %-10s %s\n", $$1, $$2}'
 
 $(STAMP)/venv:
 	@requirements/venv.sh $(PYTHON) $(VENV)
 	@mkdir -p $(STAMP) && touch $@
 
-$(STAMP)/run: $(STAMP)/venv requirements/run.txt pyproject.toml
+$(STAMP)/run: $(STAMP)/venv requirements/run.txt requirements/link.sh
 	@echo "setup: installing what Sluice needs to run (a minute or two)"
 	@$(BIN)/python -m pip --python $(BIN)/python install -q --require-hashes --no-deps -r requirements/run.txt
 	@requirements/link.sh $(BIN)/python
@@ -33,12 +34,8 @@ $(STAMP)/bench: $(STAMP)/dev requirements/bench.txt
 	@$(BIN)/python -m pip --python $(BIN)/python install -q --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-$(STAMP)/system: requirements/system.sh
-	@requirements/system.sh run
-	@mkdir -p $(STAMP) && touch $@
-
-$(STAMP)/system-test: requirements/system.sh $(STAMP)/system
-	@requirements/system.sh test
+$(STAMP)/system: $(STAMP)/venv requirements/system.sh
+	@requirements/system.sh
 	@touch $@
 
 $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-lock.json
@@ -47,24 +44,29 @@ $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-
 	@touch $@
 
 setup: $(STAMP)/system $(STAMP)/run ## install everything that running needs
-setup-test: setup $(STAMP)/system-test $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs
+setup-test: setup $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)
 	@$(BIN)/sluice demo $(if $(KEEP),--keep)
 
 lint: $(STAMP)/dev ## style, types, import contracts
+	@echo "lint: style, types, import contracts"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup-test lint ## lint, types, import contracts, tests (15 minutes on 2 cores at most)
+test: setup-test lint ## lint, then the tests (15 minutes on 2 cores at most)
+	@echo "test: part 1 of 2: what may share the machine, two at a time"
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not serial"
+	@echo "test: part 2 of 2: what needs the machine to itself"
 	$(BIN)/pytest -m "serial and not slow"
 
-test-all: setup-test lint ## the same with the slow tiers
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not serial"
-	$(BIN)/pytest -m "serial"
+test-all: setup-test lint ## the same with the slow tests; a skipped test is a failure
+	@echo "test-all: part 1 of 2: what may share the machine, two at a time"
+	$(BIN)/pytest --no-skips -n 2 --dist loadgroup -m "not serial"
+	@echo "test-all: part 2 of 2: what needs the machine to itself"
+	$(BIN)/pytest --no-skips -m "serial"
 
 bench: setup $(STAMP)/bench ## measure against named peers; table on stdout and build/bench.json (ONLY=ingest for a part)
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
@@ -74,4 +76,4 @@ lock: $(STAMP)/dev ## compile requirements/*.in to hash locks
 	  ../$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o $$name.txt $$name.in; done
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/node_modules
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/clients/node_modules

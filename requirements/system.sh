@@ -1,29 +1,33 @@
 #!/usr/bin/env bash
 # Install the programs that are not Python packages, or print the one line that would.
-#   system.sh run    Java 17+ (Spark), bubblewrap (dynos and SQL workers), git
-#   system.sh test   what the tests' foreign clients need besides
+# Java 17+ (Spark), bubblewrap (dynos, builds, SQL workers), git.
 set -euo pipefail
-want=$1
-missing=()
-
 java_ok() {
   local version
   version=$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n1)
   [ -n "$version" ] && [ "$version" -ge 17 ]
 }
 
-case $want in
-run)
+# Debian 12 has Java 17, Debian 13 has 21; a machine that has never run `apt-get update` knows of neither.
+java_package() {
+  local version
+  for version in 17 21 25; do
+    if apt-cache show "openjdk-$version-jre-headless" >/dev/null 2>&1; then
+      echo "openjdk-$version-jre-headless"
+      return
+    fi
+  done
+  echo default-jre-headless
+}
+
+find_missing() {
+  missing=()
   command -v git >/dev/null || missing+=(git)
   command -v bwrap >/dev/null || missing+=(bubblewrap)
-  java_ok || missing+=(openjdk-17-jre-headless)
-  ;;
-test)
-  command -v rsyslogd >/dev/null || missing+=(rsyslog)
-  command -v logger >/dev/null || missing+=(bsdutils)
-  ;;
-*) echo "usage: system.sh run|test" >&2; exit 2 ;;
-esac
+  java_ok || missing+=("$(java_package)")
+}
+
+find_missing
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 line="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
@@ -37,10 +41,11 @@ if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
 fi
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-echo "setup: installing ${missing[*]}"
 log=$(mktemp)
-if ! { "${as_root[@]}" apt-get update -qq &&
-       "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+"${as_root[@]}" apt-get update -qq >"$log" 2>&1 || true  # an old list may do; installing says so if not
+find_missing
+echo "setup: installing ${missing[*]}"
+if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
   tail -n 20 "$log" >&2
   echo "setup: could not install ${missing[*]}. Run by hand:  $line" >&2
   exit 1

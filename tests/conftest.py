@@ -1,1 +1,51 @@
-"""Fixtures that every suite shares."""
+"""What every suite shares: the option under which a skipped test is a failure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+NOT_APPLICABLE: Final = (
+    "this driver has no view of its own, and says so",
+    "this driver has no cgroups, and says so",
+    "the suite itself has just run as an ordinary user",
+)
+"""Cases of a contract suite that one adapter rightly does not have; every other skip hides something."""
+SKIPPED: Final = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SKIPPED] = []
+    config.pluginmanager.register(_Skips(config), "no-skips")
+
+
+class _Skips:
+    """Remembers what was skipped; under --no-skips that ends the run with 1."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not report.skipped or hasattr(report, "wasxfail"):
+            return
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if reason not in NOT_APPLICABLE:
+            self.config.stash[SKIPPED].append((report.nodeid, reason))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.config.getoption("--no-skips") and self.config.stash[SKIPPED] and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        skipped = self.config.stash[SKIPPED]
+        if not self.config.getoption("--no-skips") or not skipped:
+            return
+        terminalreporter.section("skipped, which this run does not allow", red=True)
+        for nodeid, reason in skipped:
+            terminalreporter.line(f"{nodeid}: {reason}")
