@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path  # typer reads the annotations
 from typing import Annotated
 
@@ -108,6 +109,9 @@ def analyze(
     database: Annotated[
         str, typer.Option("-d", "--database", help="The database of the inputs' SQL.")
     ] = "logs",
+    engine: Annotated[
+        str, typer.Option("--engine", help="duckdb, or spark for what outgrows it.")
+    ] = "duckdb",
     home: HomeOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -118,11 +122,16 @@ def analyze(
     from addon.cli.output import choose_format
 
     form = choose_format(as_json=as_json, as_csv=as_csv)
-    raise typer.Exit(run(_home(home), name, inputs, params, database=database, form=form, timeout=timeout))
+    code = run(
+        _home(home), name, inputs, params, database=database, engine=engine, form=form, timeout=timeout
+    )
+    raise typer.Exit(code)
 
 
 def main() -> None:
     """Run the command line; failures go to stderr and into the exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a row may hold what the locale cannot show
     try:
         app()
     except Failure as failure:

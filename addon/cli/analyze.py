@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 
 
 def analyze(
-    root: Path, name: str, inputs: Sequence[str], params: str, *, database: str, form: Format, timeout: float
+    root: Path,
+    name: str,
+    inputs: Sequence[str],
+    params: str,
+    *,
+    database: str,
+    engine: str,
+    form: Format,
+    timeout: float,
 ) -> Exit:
     """Run an analysis and print its output tables on stdout; JSON is one object of all tables."""
     tables, parameters = parse_inputs(inputs), parse_params(params)
     with Client(*credentials(root)) as client:
-        outputs = client.analyze_rows(database, name, tables, parameters, timeout)
+        outputs = client.analyze_rows(database, name, tables, parameters, timeout, engine=engine)
     if form is Format.JSON:
         json.dump(outputs, sys.stdout, indent=1)
         print()

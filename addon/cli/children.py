@@ -11,6 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from addon.cli.failures import Exit, Failure
+from addon.cli.home import open_private
+from addon.cli.tether import tethered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ class Child:
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         """Keep a started process; use `start`."""
         self.name, self.log, self._process = name, log, process
+        self._log_start = 0
         self._stdout = asyncio.StreamReader()
         self._pipe: asyncio.ReadTransport | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -39,14 +42,17 @@ class Child:
     async def start(cls, name: str, argv: Sequence[str], env: Mapping[str, str], log: Path) -> Child:
         """Start ``argv`` in a session of its own, so that a terminal's Ctrl-C reaches only us.
 
+        It is killed when we die without stopping it: both programs recover from that, and an orphan would
+        keep the ports and the home folder from the next start.
         The pipe is ours rather than asyncio's: that one reports the end of a process only when its
         grandchildren have closed the pipe too.
         """
         read_end, write_end = os.pipe()
         try:
-            with log.open("ab") as sink:
+            with open_private(log) as sink:
+                log_start = sink.tell()
                 process = await asyncio.create_subprocess_exec(
-                    *argv,
+                    *tethered(argv),
                     env=dict(env),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=write_end,
@@ -56,6 +62,7 @@ class Child:
         finally:
             os.close(write_end)
         child = cls(name, process, log)
+        child._log_start = log_start
         await child._read_from(read_end)
         return child
 
@@ -94,7 +101,7 @@ class Child:
         return False
 
     async def _copy_stdout(self) -> None:
-        with self.log.open("ab", buffering=0) as sink:
+        with open_private(self.log) as sink:
             async for line in self._stdout:
                 sink.write(line)
 
@@ -107,9 +114,10 @@ class Child:
         )
 
     def tail(self) -> str:
-        """Return the last lines of the program's log."""
+        """Return the last lines that this run of the program left in its log."""
         with contextlib.suppress(OSError), self.log.open(errors="replace") as lines:
-            return "".join(deque(lines, _TAIL_LINES)).rstrip() or f"{self.log} is empty"
+            lines.seek(self._log_start)
+            return "".join(deque(lines, _TAIL_LINES)).rstrip() or "it said nothing"
         return f"{self.log} cannot be read"
 
     async def stop(self, seconds: float = STOP_SECONDS) -> str | None:

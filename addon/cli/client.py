@@ -9,8 +9,10 @@ import json
 import math
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+Schema = list[tuple[str, str]]
+"""Column names with the engine's type names."""
 _ANALYSES = "/sluice/v1/analyses"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _REQUEST_SECONDS = 60.0
@@ -97,12 +101,24 @@ class Client:
         Raises:
             Failure: the server cannot be reached, or says no; its reason is in it.
         """
-        try:
+        with self._reached():
             response = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
+        return self._require_success(response)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Tell of a connection that fails."""
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             advice = "Is it running? Start it with: sluice up"
+            if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
+                advice = "Set TD_API_SERVER to its URL, for example http://127.0.0.1:7084"
             raise Failure(f"Cannot reach the add-on at {self._server}", why, advice) from error
+
+    @staticmethod
+    def _require_success(response: httpx.Response) -> httpx.Response:
         if response.is_success:
             return response
         code = _BY_STATUS.get(response.status_code, Exit.ERROR)
@@ -115,15 +131,39 @@ class Client:
         Raises:
             Failure: the job failed, was killed, or took longer than ``timeout`` seconds.
         """
+        job, schema = self._finished_query(database, sql, engine, timeout)
+        with self._result(job) as rows:
+            return Rows([name for name, _ in schema], [kind for _, kind in schema], list(rows))
+
+    @contextmanager
+    def query_stream(
+        self, database: str, sql: str, engine: str = "presto", timeout: float = 600.0
+    ) -> Iterator[tuple[list[str], Iterator[list[Any]]]]:
+        """Do the same; lend the column names and the rows as they come over the wire.
+
+        Raises:
+            Failure: as `query`; or the connection broke in the middle of the rows.
+        """
+        job, schema = self._finished_query(database, sql, engine, timeout)
+        with self._result(job) as rows:
+            yield [name for name, _ in schema], rows
+
+    def _finished_query(self, database: str, sql: str, engine: str, timeout: float) -> tuple[str, Schema]:
         deadline = time.monotonic() + timeout
-        answer = self.call("POST", f"/v3/job/issue/{engine}/{database}", data={"query": sql}).json()
-        job = str(answer["job_id"])
+        path = f"/v3/job/issue/{quote(engine, safe='')}/{quote(database, safe='')}"
+        job = str(self.call("POST", path, data={"query": sql}).json()["job_id"])
         self._wait(job, deadline)
         shown = self.call("GET", f"/v3/job/show/{job}").json()
-        schema: list[list[str]] = json.loads(shown.get("hive_result_schema") or "[]")
-        text = self.call("GET", f"/v3/job/result/{job}", params={"format": "json"}).text
-        rows = [json.loads(line) for line in text.splitlines() if line]
-        return Rows([name for name, _ in schema], [kind for _, kind in schema], rows)
+        return job, json.loads(shown.get("hive_result_schema") or "[]")
+
+    @contextmanager
+    def _result(self, job: str) -> Iterator[Iterator[list[Any]]]:
+        path, options = f"/v3/job/result/{job}", {"format": "json"}
+        with self._reached(), self._http.stream("GET", path, params=options) as response:
+            if not response.is_success:
+                response.read()
+            self._require_success(response)
+            yield (json.loads(line) for line in _lines(response.iter_bytes()) if line)
 
     def query_now(self, database: str, sql: str) -> Rows:
         """Run SQL in one call, without a job; for short queries.
@@ -143,13 +183,15 @@ class Client:
         inputs: Mapping[str, str],
         params: Mapping[str, Any],
         timeout: float = 600.0,
+        *,
+        engine: str = "duckdb",
     ) -> AnalysisResult:
         """Run an analysis on tables that SQL makes; return all its outputs.
 
         Raises:
             Failure: it failed, was killed, or took longer than ``timeout`` seconds.
         """
-        job, shown = self._finished_analysis(database, name, inputs, params, timeout)
+        job, shown = self._finished_analysis(database, name, inputs, params, timeout, engine=engine)
         outputs = {
             table: self.call("GET", f"{_ANALYSES}/{job}/outputs/{table}").content
             for table in shown["outputs"]
@@ -163,9 +205,11 @@ class Client:
         inputs: Mapping[str, str],
         params: Mapping[str, Any],
         timeout: float = 600.0,
+        *,
+        engine: str = "duckdb",
     ) -> dict[str, list[dict[str, Any]]]:
         """Do the same; return each output as rows."""
-        job, shown = self._finished_analysis(database, name, inputs, params, timeout)
+        job, shown = self._finished_analysis(database, name, inputs, params, timeout, engine=engine)
         return {table: self._output_rows(job, table) for table in shown["outputs"]}
 
     def _output_rows(self, job: str, table: str) -> list[dict[str, Any]]:
@@ -175,10 +219,17 @@ class Client:
         return found
 
     def _finished_analysis(
-        self, database: str, name: str, inputs: Mapping[str, str], params: Mapping[str, Any], timeout: float
+        self,
+        database: str,
+        name: str,
+        inputs: Mapping[str, str],
+        params: Mapping[str, Any],
+        timeout: float,
+        *,
+        engine: str,
     ) -> tuple[str, dict[str, Any]]:
-        body = {"database": database, "inputs": dict(inputs), "params": dict(params)}
-        job = str(self.call("POST", f"{_ANALYSES}/{name}", json=body).json()["job_id"])
+        body = {"database": database, "inputs": dict(inputs), "params": dict(params), "engine": engine}
+        job = str(self.call("POST", f"{_ANALYSES}/{quote(name, safe='')}", json=body).json()["job_id"])
         deadline = time.monotonic() + timeout
         while True:
             wait = max(1, min(30, math.ceil(deadline - time.monotonic())))
@@ -216,6 +267,15 @@ class Client:
         if status == "killed":
             return Failure(f"Job {job} was killed", reason, "Run it again.", Exit.JOB_KILLED)
         return Failure(f"Job {job} failed", reason, "Mend the query, then run it again.", Exit.JOB_FAILED)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut a body at its line feeds, and at nothing else: JSON strings may hold other line separators."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    yield rest
 
 
 def _pauses() -> Iterator[float]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from addon.cli.failures import Exit, Failure
 from platform_core.base.ids import new_uuid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 OWNER_EMAIL = "owner@localhost"
@@ -65,6 +70,26 @@ class Home:
             what = f"Cannot use {self.root} as the home folder"
             raise Failure(what, str(error), "Give a folder you may write to: sluice up --home DIR") from error
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other ``sluice up`` out of this home while the block runs.
+
+        Raises:
+            Failure: one is in it.
+        """
+        with (self.root / "up.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                why = f"another `sluice up` (process {file.read().strip() or 'unknown'}) runs with it"
+                advice = "Stop that one first, or give another folder: sluice up --home DIR"
+                raise Failure(f"{self.root} is in use", why, advice, Exit.CONFLICT) from error
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
     def owner_key(self) -> str:
         """Return the owner's API key, made on first use."""
         if not self.owner_key_file.exists():
@@ -95,6 +120,11 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "w") as file:
         file.write(text)
     part.replace(path)
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a file to append to, made for its owner's eyes only; unbuffered."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE_FILE), "ab", buffering=0)
 
 
 def write_private_json(path: Path, value: Any) -> None:

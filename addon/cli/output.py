@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from addon.cli.failures import Exit, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Format(StrEnum):
@@ -38,11 +38,10 @@ def choose_format(*, as_json: bool, as_csv: bool) -> Format:
     return Format.TABLE if sys.stdout.isatty() else Format.TSV
 
 
-def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format, out: TextIO) -> None:
-    """Print rows under their columns; JSON is one array of objects."""
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format, out: TextIO) -> None:
+    """Print rows under their columns as they come; JSON is one array of objects, an object a line."""
     if form is Format.JSON:
-        json.dump([dict(zip(columns, row, strict=True)) for row in rows], out, indent=1)
-        out.write("\n")
+        _print_json(columns, rows, out)
     elif form is Format.TABLE:
         _print_table(columns, rows, out)
     else:
@@ -52,13 +51,22 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
         writer.writerows([_plain(value) for value in row] for row in rows)
 
 
+def _print_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO) -> None:
+    ascii_only = (out.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    out.write("[")
+    for number, row in enumerate(rows):
+        out.write(",\n " if number else "\n ")
+        out.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=ascii_only))
+    out.write("\n]\n")
+
+
 def _plain(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], out: TextIO) -> None:
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO) -> None:
     from rich.console import Console  # noqa: PLC0415  # only a terminal needs it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -66,8 +74,9 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], out: Tex
     table = Table()
     for name in columns:
         table.add_column(Text(name))
-    for row in rows:
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007  # the last count is the number of rows
         table.add_row(*(Text(_plain(value)) for value in row))
     console = Console(file=out)
     console.print(table)
-    console.print(f"{len(rows)} rows", highlight=False)
+    console.print(f"{count:,} rows", highlight=False)

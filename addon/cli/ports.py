@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from addon.cli.failures import Exit, Failure
 
 DEFAULT_BASE = 7080
 _HIGHEST_BASE = 65_530
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM}
 _LOOPBACK = "127.0.0.1"
 
 
@@ -63,17 +65,33 @@ class Ports:
         """Return those ports that something listens on already."""
         return {name: port for name, port in self.named().items() if not is_free(port)}
 
-    def require_free(self) -> None:
-        """Check that all six can be listened on.
+    def require_valid(self) -> None:
+        """Check that there are such ports, and that this process may listen on them.
 
         Raises:
-            Failure: one cannot; it is named.
+            Failure: there are not, or it may not.
         """
         if not 1 <= self.base <= _HIGHEST_BASE:
             why = f"a base must leave room for six ports: 1 to {_HIGHEST_BASE}"
             raise Failure(
                 f"Port base {self.base} is out of range", why, "Give another --port-base.", Exit.USAGE
             )
+        for name, port in self.named().items():
+            if _probe(port) in _NOT_ALLOWED:
+                raise Failure(
+                    f"Port {port} is not for this user",
+                    f"the {name} would listen on it, and ports this low are kept for root",
+                    f"Give a higher --port-base, for example {DEFAULT_BASE}.",
+                    Exit.USAGE,
+                )
+
+    def require_free(self) -> None:
+        """Check that all six can be listened on.
+
+        Raises:
+            Failure: one cannot; it is named.
+        """
+        self.require_valid()
         for name, port in self.taken().items():
             raise Failure(
                 f"Port {port} is in use",
@@ -85,13 +103,19 @@ class Ports:
 
 def is_free(port: int) -> bool:
     """Tell whether this process could listen on a loopback port now."""
+    return _probe(port) is None
+
+
+def _probe(port: int) -> int | None:
+    """Return the error number of trying to listen; None when it works."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_LOOPBACK, port))
-        except OSError:
-            return False
-        return True
+            probe.listen(1)
+        except OSError as error:
+            return error.errno
+    return None
 
 
 def suggest_base(above: int) -> int:

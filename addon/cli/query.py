@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def query(root: Path, sql: str, database: str, engine: str, *, form: Format, timeout: float) -> Exit:
-    """Run ``sql`` and print its rows on stdout."""
-    with Client(*credentials(root)) as client:
-        result = client.query(database, sql, engine, timeout)
-    print_rows(result.columns, result.rows, form, sys.stdout)
+    """Run ``sql`` and print its rows on stdout, as they come: a result may be larger than our memory."""
+    with (
+        Client(*credentials(root)) as client,
+        client.query_stream(database, sql, engine, timeout) as (columns, rows),
+    ):
+        print_rows(columns, rows, form, sys.stdout)
     return Exit.OK

@@ -29,10 +29,11 @@ def up(root: Path, port_base: int) -> Exit:
     ports, home = Ports(port_base), Home(root.resolve())
     ports.require_free()
     home.prepare()
-    home.env_sh.unlink(missing_ok=True)
-    installation = Installation(home, ports, ensure_certificates(home.tls))
-    provider = installation.init_addon()
-    return asyncio.run(_run(installation, provider, announce=_say_ready))
+    with home.held():
+        home.env_sh.unlink(missing_ok=True)
+        installation = Installation(home, ports, ensure_certificates(home.tls))
+        provider = installation.init_addon()
+        return asyncio.run(_run(installation, provider, announce=_say_ready))
 
 
 def _say_ready() -> None:

@@ -82,7 +82,9 @@ def test_every_output_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: Format, text: str
 ) -> None:
     inputs = ["items=SELECT a = 1 FROM t"]
-    code = analyze(tmp_path, "ranking", inputs, '{"top": 5}', database="shop", form=form, timeout=5)
+    code = analyze(
+        tmp_path, "ranking", inputs, '{"top": 5}', database="shop", engine="spark", form=form, timeout=5
+    )
     assert code is Exit.OK
     assert capsys.readouterr().out == text
     assert Server.body == {
@@ -90,6 +92,7 @@ def test_every_output_is_printed(
         "database": "shop",
         "inputs": {"items": "SELECT a = 1 FROM t"},
         "params": {"top": 5},
+        "engine": "spark",
     }
 
 

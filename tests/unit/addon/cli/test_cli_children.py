@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from addon.cli.home import Home
 from addon.cli.ports import Ports
 from addon.cli.programs import Installation
 from addon.cli.recipe import Provider
+from addon.cli.tether import tethered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +55,8 @@ def test_a_child_is_ready_when_it_says_so_and_ends_on_sigterm(tmp_path: Path) ->
 def test_a_child_that_dies_at_start_is_reported_with_its_last_words(
     tmp_path: Path, code: str, why: str
 ) -> None:
+    (tmp_path / "log").write_text("of an earlier run\n")
+
     async def scenario() -> None:
         child = await start(code, tmp_path / "log")
         try:
@@ -65,6 +69,7 @@ def test_a_child_that_dies_at_start_is_reported_with_its_last_words(
     with pytest.raises(Failure, match="The program ended with exit code") as caught:
         asyncio.run(scenario())
     assert why in caught.value.why
+    assert "earlier" not in caught.value.why
 
 
 def test_a_child_that_never_gets_ready_is_a_timeout(tmp_path: Path) -> None:
@@ -89,6 +94,40 @@ def test_a_child_that_ignores_sigterm_is_killed_and_told_of(tmp_path: Path) -> N
     remark = asyncio.run(scenario())
     assert remark is not None
     assert "killed" in remark
+
+
+# A program that starts a child as `sluice up` does, tells its process id, and waits to be killed.
+STARTER = f"""
+import asyncio, os, pathlib, sys
+from addon.cli.children import Child
+async def main():
+    argv = [sys.executable, "-c", {GOOD!r}]
+    child = await Child.start("program", argv, os.environ, pathlib.Path(sys.argv[1]))
+    await child.wait_ready()
+    print(child.pid, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+def test_a_child_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", STARTER, str(tmp_path / "log")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        watched = os.pidfd_open(pid)
+        parent.kill()
+    try:
+        ended, _, _ = select.select([watched], [], [], 10)
+        assert ended, "the child still runs"
+    finally:
+        os.close(watched)
+
+
+def test_a_program_whose_parent_is_gone_already_does_not_start() -> None:
+    argv = tethered([sys.executable, "-c", "print('started')"])
+    argv[argv.index(str(os.getpid()))] = "1"
+    assert subprocess.run(argv, capture_output=True, check=True).stdout == b""
 
 
 def installation(tmp_path: Path) -> Installation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import stat
@@ -45,6 +46,16 @@ def test_a_home_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Failure, match="Cannot use"):
         Home(tmp_path / "file" / "home").prepare()
+
+
+def test_a_home_belongs_to_one_up_at_a_time(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.held(), pytest.raises(Failure, match="is in use") as caught, home.held():
+        pass
+    assert f"process {os.getpid()}" in caught.value.why
+    assert caught.value.code is Exit.CONFLICT
+    with home.held():
+        pass
 
 
 def test_no_recipe_means_nothing_runs(tmp_path: Path) -> None:

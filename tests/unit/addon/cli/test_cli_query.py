@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -11,7 +15,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from addon.cli.client import Client, credentials
+from addon.cli.client import Client, _lines, credentials
 from addon.cli.failures import Exit, Failure
 from addon.cli.home import Home, write_private
 from addon.cli.output import Format, choose_format, print_rows
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "1/abc"
+RESULTS = {"many": '[1,"a"]\n' * 100_000, "accents": '[1,"é\u2028"]\n'}
 
 
 class Server(BaseHTTPRequestHandler):
@@ -35,9 +40,11 @@ class Server(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        content = body.encode()
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(body.encode())
+        with contextlib.suppress(ConnectionError):  # a client may have seen enough
+            self.wfile.write(content)
 
     def do_POST(self) -> None:
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -58,7 +65,7 @@ class Server(BaseHTTPRequestHandler):
             schema = json.dumps([["n", "bigint"], ["name", "varchar"]])
             self._answer(200, json.dumps({"hive_result_schema": schema, "debug": {"stderr": "line 1: no"}}))
         else:
-            self._answer(200, '[1,"a"]\n[null,"b\\tc"]\n')
+            self._answer(200, RESULTS.get(Server.sql, '[1,"a"]\n[null,"b\\tc"]\n'))
 
 
 @pytest.fixture
@@ -121,13 +128,69 @@ def test_the_environment_wins_over_the_home_folder(tmp_path: Path, monkeypatch: 
     [
         (Format.TSV, "n\tname\n1\ta\n\tb,c\n"),
         (Format.CSV, 'n,name\n1,a\n,"b,c"\n'),
-        (Format.JSON, '[\n {\n  "n": 1,\n  "name": "a"\n },\n {\n  "n": null,\n  "name": "b,c"\n }\n]\n'),
+        (Format.JSON, '[\n {"n": 1, "name": "a"},\n {"n": null, "name": "b,c"}\n]\n'),
     ],
 )
 def test_the_forms_of_output(form: Format, text: str) -> None:
     out = io.StringIO()
     print_rows(["n", "name"], [[1, "a"], [None, "b,c"]], form, out)
     assert out.getvalue() == text
+
+
+def test_no_rows_are_still_json() -> None:
+    out = io.StringIO()
+    print_rows(["n"], [], Format.JSON, out)
+    assert json.loads(out.getvalue()) == []
+
+
+def test_rows_are_printed_while_they_come(server: str) -> None:
+    class Out(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    written: list[str] = []
+    seen: list[int] = []
+    with Client(server, KEY) as client, client.query_stream("shop", "SELECT 1") as (columns, rows):
+
+        def watched() -> Iterator[list[object]]:
+            for row in rows:
+                seen.append(len(written))
+                yield row
+
+        print_rows(columns, watched(), Format.TSV, Out())
+    assert written == ["n\tname\n", "1\ta\n", '\t"b\tc"\n']
+    assert seen == [1, 2]
+
+
+def test_a_line_separator_inside_a_value_does_not_cut_the_row() -> None:
+    chunks = iter(['["a\u2028'.encode(), b'b"]\n["', b'\\n"]\n'])
+    assert [json.loads(line) for line in _lines(chunks) if line] == [["a\u2028b"], ["\n"]]
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(server: str) -> None:
+    argv = [sys.executable, "-m", "addon.cli", "query", "--json", "many"]
+    env = os.environ | {"TD_API_SERVER": server, "TD_API_KEY": KEY}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"[\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_values_that_the_locale_cannot_show_are_escaped(server: str) -> None:
+    argv = [sys.executable, "-m", "addon.cli", "query", "accents", "--json"]
+    env = os.environ | {"TD_API_SERVER": server, "TD_API_KEY": KEY, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)[0]["name"] == "é\u2028"
+
+
+def test_an_address_that_is_none_is_told_apart_from_a_server_that_is_down() -> None:
+    with Client("nonsense", KEY) as client, pytest.raises(Failure) as caught:
+        client.query("shop", "SELECT 1")
+    assert "Set TD_API_SERVER" in caught.value.do_next
 
 
 def test_a_table_shows_values_as_they_are_not_as_markup() -> None:
