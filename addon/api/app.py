@@ -37,6 +37,7 @@ def build_api(services: Services) -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ClientDisconnect, _on_gone)
+    app.add_exception_handler(Exception, _on_fault)
     return app
 
 
@@ -65,6 +66,11 @@ async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
 async def _on_gone(_request: Request, _error: Exception) -> Response:
     """Answer a client that went away in the middle of its body: nobody reads this, and nothing is logged."""
     return Response(status_code=400)
+
+
+async def _on_fault(_request: Request, _error: Exception) -> JSONResponse:
+    """Answer in the client's form when something of ours broke; the server logs the error itself."""
+    return JSONResponse(td_error(500, "Something went wrong inside the service."), 500)
 
 
 class Application:

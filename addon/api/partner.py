@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from addon.api.auth import Rooms, marked
 from addon.api.drain import basic_credentials
 from addon.api.errors import error_headers, status_of
+from addon.api.td.params import json_object
 from addon.provisioning.provider import Gone
-from platform_core.base.errors import InvalidInput, SluiceError, Unauthenticated
+from platform_core.base.errors import SluiceError, Unauthenticated
 
 
 @marked
@@ -23,16 +21,6 @@ async def platform(request: Request, rooms: Rooms) -> None:
 
 
 router = APIRouter(prefix="/heroku", dependencies=[Depends(platform)])
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        content = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput("The body is not JSON.") from error
-    if not isinstance(content, dict):
-        raise InvalidInput("The body must be a JSON object.")
-    return content
 
 
 def _refusal(error: SluiceError) -> JSONResponse:
@@ -47,7 +35,7 @@ def _refusal(error: SluiceError) -> JSONResponse:
 async def provision(request: Request, rooms: Rooms) -> Response:
     """Provision a resource at once: 201, or 200 when it was there."""
     try:
-        answer, created = await rooms.provider.provision(await _body(request))
+        answer, created = await rooms.provider.provision(json_object(await request.body()))
     except SluiceError as error:
         return _refusal(error)
     return JSONResponse(answer, 201 if created else 200)
@@ -57,7 +45,7 @@ async def provision(request: Request, rooms: Rooms) -> Response:
 async def change_plan(uuid: str, request: Request, rooms: Rooms) -> Response:
     """Change a resource's plan."""
     try:
-        return JSONResponse(await rooms.provider.change_plan(uuid, await _body(request)))
+        return JSONResponse(await rooms.provider.change_plan(uuid, json_object(await request.body())))
     except SluiceError as error:
         return _refusal(error)
 

@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 
 from addon.api.auth import Reader, Rooms
 from addon.api.services import Services
-from addon.api.td.params import Parameters
+from addon.api.td.params import Parameters, is_storable, json_object
 from addon.models.accounts import Identity
 from addon.models.jobs import Job, JobRequest, JobState
 from addon.query.analysis import ANALYSIS, NAME, check_request
@@ -45,18 +45,16 @@ async def query(request: Request, identity: Reader, rooms: Rooms, params: Parame
 @router.post("/analyses/{name}")
 async def start_analysis(name: str, request: Request, identity: Reader, rooms: Rooms) -> dict[str, Any]:
     """Queue an analysis of {database, inputs: {table: SQL}, params, engine}."""
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput("The body is not JSON.") from error
-    if not isinstance(body, dict) or not isinstance(body.get("database", "logs"), str):
-        raise InvalidInput("The body must be a JSON object with a database name.")
+    body = json_object(await request.body())
+    database = body.get("database", "logs")
+    if not isinstance(database, str) or not is_storable(database):
+        raise InvalidInput("The field database must be a database's name.")
     params = check_request(name, body)
     job = await rooms.runner.issue(
         JobRequest(
             account_id=identity.account.id,
             type=ANALYSIS,
-            database=body.get("database", "logs"),
+            database=database,
             query=f"{ANALYSIS} {name}",
             max_running=identity.account.plan.concurrent_queries,
             params=params,
@@ -103,7 +101,7 @@ def _outputs(job: Job, rooms: Services) -> list[str]:
 
 
 def _find(job_id: str, identity: Identity, rooms: Services) -> Job:
-    if not job_id.isdigit() or len(job_id) > _MAX_NUMBER:
+    if not (job_id.isascii() and job_id.isdigit()) or len(job_id) > _MAX_NUMBER:
         raise NotFound(f"There is no analysis {job_id[:40]!r}.")
     job = rooms.jobs.get(identity.account.id, int(job_id))
     if job.request.type != ANALYSIS:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from addon.query.dialects import CompiledQuery, compile_query, result_type
+from addon.query.shown import table_view
 from addon.query.td_functions import Times
 from addon.query.worker import Reply, Request, Worker
-from addon.warehouse.view import view_sql
 from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from addon.models.accounts import Account, Identity
+    from addon.models.catalog import TableInfo
     from addon.models.ingest import Ingestor, Warehouse
     from addon.models.tables import Snapshot, TableRef
     from addon.query.workers import WorkerPool
@@ -48,6 +49,14 @@ class Query:
     form: str = "td"
     scheduled: int | None = None
     max_bytes: int = MAX_RESULT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """A table as a query reads it; no snapshot while nothing was ever imported."""
+
+    info: TableInfo
+    snapshot: Snapshot | None
 
 
 class QueryService:
@@ -94,9 +103,9 @@ class QueryService:
             QueryFailed: it failed, was killed, or took longer than the plan allows.
         """
         compiled = await self._compile_fresh(account, query)
-        snapshots = await self._pin(account, compiled)
+        pinned = await self._pin(account, compiled)
         async with self._pool.lend(account) as worker:
-            views = {name: _view(worker, snapshot) for name, snapshot in snapshots.items()}
+            views = {name: _view(worker, one) for name, one in pinned.items()}
             request = Request(compiled.sql, views, query.form, query.max_bytes)
             timeout = account.plan.query_timeout_s
             return await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
@@ -127,15 +136,18 @@ class QueryService:
             times,
         )
 
-    async def _pin(self, account: Account, compiled: CompiledQuery) -> Mapping[str, Snapshot | None]:
-        """Pass the flush barrier, then pin one snapshot per table."""
+    async def _pin(self, account: Account, compiled: CompiledQuery) -> Mapping[str, _Pinned]:
+        """Pass the flush barrier, then pin one snapshot per table, with the schema it is shown by."""
         if not compiled.views:
             return {}
         await self._ingestor.flush(account.id)
         return await asyncio.to_thread(self._snapshots, compiled.views)
 
-    def _snapshots(self, views: Mapping[str, TableRef]) -> Mapping[str, Snapshot | None]:
-        return {name: self._warehouse.snapshot(ref) for name, ref in views.items()}
+    def _snapshots(self, views: Mapping[str, TableRef]) -> Mapping[str, _Pinned]:
+        return {
+            name: _Pinned(self._catalog.table(ref), self._warehouse.snapshot(ref))
+            for name, ref in views.items()
+        }
 
 
 def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
@@ -143,10 +155,9 @@ def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, result_type(kind, dialect)) for name, kind in reply.columns)
 
 
-def _view(worker: Worker, snapshot: Snapshot | None) -> str:
-    if snapshot is None:  # created, but nothing was ever imported
-        return "SELECT CAST(NULL AS BIGINT) AS time WHERE false"
-    return view_sql(snapshot, [worker.path_inside(Path(file)) for file in snapshot.files])
+def _view(worker: Worker, pinned: _Pinned) -> str:
+    files = [] if pinned.snapshot is None else pinned.snapshot.files
+    return table_view(pinned.info, pinned.snapshot, [worker.path_inside(Path(file)) for file in files])
 
 
 def _read_all(descriptor: int) -> bytes:

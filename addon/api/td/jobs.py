@@ -21,12 +21,18 @@ from addon.query.results import MEDIA_TYPES, rendered
 from platform_core.base.errors import InvalidInput, NotFound
 
 router = APIRouter(prefix="/v3")
-_HOLD_S = 0.4
-"""How long an issue or a status call waits for a short query's end."""
+_HOLD_ISSUE_S = 0.4
+"""How long an issue call waits for a short query's end."""
+_HOLD_STATUS_S = 2.0
+"""How long a status call does: a client that finds the job unfinished comes back five seconds later."""
 _HOLD_YOUNG_S = 5.0
 """Only jobs younger than this are waited for: a poll of a long one is answered at once."""
 _MAX_PAGE = 1_000
 _PRIORITIES = range(-2, 3)
+_RETRIES = range(1_001)
+_UNIX_TIMES = range(253_402_300_800)
+"""To the end of the year 9999."""
+_MAX_DOMAIN_KEY = 255
 
 
 @router.post("/job/issue/{kind}/{database}")
@@ -37,7 +43,7 @@ async def issue(
     if not await asyncio.to_thread(rooms.catalog.database_exists, identity.account.id, database):
         await rooms.ingestor.flush(identity.account.id)  # a log line that was acked may be about to make it
     job = await rooms.runner.issue(await asyncio.to_thread(_request, kind, database, identity, rooms, params))
-    await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_S)
+    await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_ISSUE_S)
     return {"job": str(job.id), "job_id": str(job.id), "database": database}
 
 
@@ -49,9 +55,9 @@ def _request(kind: str, database: str, identity: Identity, rooms: Services, para
         raise InvalidInput("The query is empty.", hint="Send it as the parameter query.")
     if params.optional("result") or params.optional("result_connection_id"):
         raise InvalidInput("Result output is not supported yet.", hint="Download the job's result instead.")
-    priority = params.integer("priority", 0)
-    if priority not in _PRIORITIES:
-        raise InvalidInput("The priority must be -2 to 2.")
+    domain_key = params.optional("domain_key")
+    if domain_key is not None and len(domain_key) > _MAX_DOMAIN_KEY:
+        raise InvalidInput(f"A domain key has at most {_MAX_DOMAIN_KEY} characters.")
     scheduled = params.optional("scheduled_time")
     return JobRequest(
         account_id=identity.account.id,
@@ -59,10 +65,10 @@ def _request(kind: str, database: str, identity: Identity, rooms: Services, para
         database=database,
         query=params.text("query"),
         max_running=identity.account.plan.concurrent_queries,
-        priority=priority,
-        retry_limit=params.integer("retry_limit", 0),
-        domain_key=params.optional("domain_key"),
-        scheduled_time=None if scheduled is None else params.integer("scheduled_time", 0),
+        priority=params.integer("priority", 0, _PRIORITIES),
+        retry_limit=params.integer("retry_limit", 0, _RETRIES),
+        domain_key=domain_key,
+        scheduled_time=None if scheduled is None else params.integer("scheduled_time", 0, _UNIX_TIMES),
     )
 
 
@@ -71,7 +77,7 @@ async def status(job_id: str, identity: Reader, rooms: Rooms) -> dict[str, Any]:
     """Return a job's state, after a short wait for a job that is about to end."""
     job = await asyncio.to_thread(_find, job_id, identity, rooms)
     if not job.state.final and rooms.clock.now() - job.created_at < _HOLD_YOUNG_S:
-        job = await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_S)
+        job = await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_STATUS_S)
     return _status(job)
 
 
@@ -151,7 +157,7 @@ def list_result_urls(identity: Reader) -> dict[str, Any]:  # noqa: ARG001  (the 
 
 
 def _number(job_id: str) -> int:
-    if not job_id.isdigit() or len(job_id) > 18:  # noqa: PLR2004  (the digits of a 64-bit number)
+    if not (job_id.isascii() and job_id.isdigit()) or len(job_id) > 18:  # noqa: PLR2004  (the digits of a 64-bit number)
         raise NotFound(f"Job {job_id[:40]!r} does not exist.")
     return int(job_id)
 

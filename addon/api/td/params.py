@@ -13,6 +13,7 @@ from platform_core.base.errors import InvalidInput
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
+_ANY_NUMBER = range(-(2**31), 2**31)
 
 
 class Params:
@@ -30,19 +31,22 @@ class Params:
         """Return a parameter; None when it is not given or empty."""
         return self._values.get(name) or None
 
-    def integer(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int, allowed: range = _ANY_NUMBER) -> int:
         """Return a whole number.
 
         Raises:
-            InvalidInput: it is none.
+            InvalidInput: it is none, or not one of ``allowed``.
         """
         text = self._values.get(name, "").strip()
         if not text:
             return default
         try:
-            return int(text)
+            number = int(text)
         except ValueError as error:
             raise InvalidInput(f"The parameter {name} must be a whole number, not {text[:40]!r}.") from error
+        if number not in allowed:
+            raise InvalidInput(f"The parameter {name} must be {allowed[0]} to {allowed[-1]}.")
+        return number
 
     def flag(self, name: str) -> bool | None:
         """Return a switch; None when it is not given.
@@ -68,8 +72,11 @@ async def read_params(request: Request) -> Params:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _FORMS:
         values.update(await _form(request))
-    elif kind == "application/json":
-        values.update(_json(await request.body()))
+    elif kind == "application/json" and (body := await request.body()).strip():
+        content = json_object(body)
+        values.update({name: _text(value) for name, value in content.items() if value is not None})
+    if not all(map(is_storable, values.values())):
+        raise InvalidInput("A parameter holds a character that no text may hold.", hint="Send valid UTF-8.")
     return Params(values)
 
 
@@ -81,16 +88,27 @@ async def _form(request: Request) -> dict[str, str]:
         raise InvalidInput(f"The form does not parse: {error.detail}") from error
 
 
-def _json(body: bytes) -> dict[str, str]:
-    if not body.strip():
-        return {}
+def json_object(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        InvalidInput: it is none, or holds texts that are no Unicode.
+    """
     try:
         content = json.loads(body)
+        json.dumps(
+            content, ensure_ascii=False
+        ).encode()  # a lone surrogate passes the parser, but no database
     except (ValueError, RecursionError) as error:
         raise InvalidInput("The JSON body does not parse.") from error
     if not isinstance(content, dict):
         raise InvalidInput("The JSON body must be an object.")
-    return {name: _text(value) for name, value in content.items() if value is not None}
+    return content
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether a text can be kept: PostgreSQL takes no NUL, and nothing takes half a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _text(value: Any) -> str:

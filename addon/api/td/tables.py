@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgpack
@@ -14,12 +15,17 @@ from addon.api.td.serializers import schema_text, table_json
 from addon.models.catalog import DeclaredColumn
 from addon.models.tables import TableRef
 from addon.query.results import rows
+from addon.query.shown import column_kind
 from platform_core.base.errors import InvalidInput
 
 router = APIRouter(prefix="/v3/table")
 _MAX_TAIL = 10_000
 _DEFAULT_TAIL = 80
 _MAX_COLUMNS = 4_096
+_SCHEMA_HINT = 'Send [["name","type"], …] as JSON text.'
+_COLUMN = re.compile(r"^[a-z0-9_]{1,255}$")
+_IMPLIED = frozenset({"time", "v"})
+_EXPIRE_DAYS = range(36_501)
 
 
 @router.get("/list/{database}")
@@ -127,26 +133,46 @@ def _options(params: Params) -> dict[str, Any]:
         if value is not None:
             options[name] = value
     if params.optional("expire_days") is not None:
-        options["expire_days"] = params.integer("expire_days", 0) or None
+        options["expire_days"] = params.integer("expire_days", 0, _EXPIRE_DAYS) or None
     if params.optional("schema") is not None:
         options["declared"] = parse_schema(params.text("schema"))
     return options
 
 
 def parse_schema(text: str) -> list[DeclaredColumn]:
-    """Parse a schema: JSON text ``[[name, type(, alias)], …]``.
+    """Parse a schema: JSON text ``[[name, type(, alias)], …]``; ``time``, which every table has, is left out.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: it is none; the message says what is wrong with which column.
     """
     try:
         entries = json.loads(text)
-        columns = [DeclaredColumn(*map(str, entry)) for entry in entries if 2 <= len(entry) <= 3]  # noqa: PLR2004
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidInput(
-            "The schema does not parse.", hint='Send [["name","type"], …] as JSON text.'
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("The schema does not parse.", hint=_SCHEMA_HINT) from error
+    if not isinstance(entries, list) or len(entries) > _MAX_COLUMNS:
+        raise InvalidInput(f"A schema is a list of at most {_MAX_COLUMNS} columns.", hint=_SCHEMA_HINT)
+    columns = [_declared(entry) for entry in entries]
+    shown = [column.alias or column.name for column in columns]
     names = [column.name for column in columns]
-    if len(columns) != len(entries) or len(set(names)) != len(names) or len(names) > _MAX_COLUMNS:
-        raise InvalidInput("The schema has malformed, repeated or too many columns.")
-    return columns
+    if len(set(names)) != len(names) or len(set(shown)) != len(shown):
+        raise InvalidInput(
+            "The schema names a column twice.", hint="Give each a name and an alias of its own."
+        )
+    return [column for column in columns if column.name not in _IMPLIED]
+
+
+def _declared(entry: Any) -> DeclaredColumn:
+    if not isinstance(entry, list) or not 2 <= len(entry) <= 3 or not all(isinstance(x, str) for x in entry):  # noqa: PLR2004
+        raise InvalidInput(f"The schema's entry {str(entry)[:80]} is malformed.", hint=_SCHEMA_HINT)
+    name, kind, *alias = entry
+    for one in (name, *alias):
+        if not _COLUMN.match(one):
+            raise InvalidInput(
+                f"The column name {one[:140]!r} is not valid.", hint="Use 1 to 255 of a-z, 0-9 and _."
+            )
+    if column_kind(kind) is None:
+        raise InvalidInput(
+            f"The column {name[:140]} has the unknown type {kind[:40]!r}.",
+            hint="Use int, long, float, double, boolean, string, array<…> or map<…>.",
+        )
+    return DeclaredColumn(name, kind, *alias)
