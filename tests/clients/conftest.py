@@ -317,6 +317,21 @@ def heroku(platform_process: RunningPlatform, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
+def running_at() -> Iterator[Any]:
+    """Describes a platform that `sluice up` runs: its process, first port, home and key."""
+    described: list[RunningPlatform] = []
+
+    def describe(process: subprocess.Popen[str], base: int, home: Path, key: str) -> RunningPlatform:
+        ca = home / "tls" / "ca.pem"
+        described.append(RunningPlatform(process, base, home, key, ca, home / "logs" / "platform.log"))
+        return described[-1]
+
+    yield describe
+    for each in described:
+        each.api.close()
+
+
+@pytest.fixture
 def cli_for(tmp_path: Path) -> Callable[[RunningPlatform], Cli]:
     """The unmodified CLI, pointed at a test's own platform."""
     return lambda running: _cli_for(running, tmp_path / "cli-home")

@@ -1,4 +1,4 @@
-"""What the suites over the sandbox share: which driver promises what here, and how to run something in one."""
+"""What the suites over the sandbox share: which driver promises what here, and how to run something."""
 
 from __future__ import annotations
 
