@@ -39,6 +39,9 @@ class Disk(Protocol):
     def free_bytes(self, folder: Path) -> int:
         """Return the room that is left for us on the file system of ``folder``."""
 
+    def size_bytes(self, folder: Path) -> int:
+        """Return the size of the file system of ``folder``."""
+
 
 class LocalDisk:
     """The machine's file system."""
@@ -86,3 +89,8 @@ class LocalDisk:
         """Return the room that is left for us on the file system of ``folder``."""
         stats = os.statvfs(folder)
         return stats.f_bavail * stats.f_frsize
+
+    def size_bytes(self, folder: Path) -> int:
+        """Return the size of the file system of ``folder``."""
+        stats = os.statvfs(folder)
+        return stats.f_blocks * stats.f_frsize

@@ -42,7 +42,8 @@ class WalLimits:
     segment_weight: int = 64 << 20
     group_bytes: int = 16 << 20
     reserve_bytes: int = 64 << 20
-    """Room kept free for flushing: appends are refused below it, so that a full disk can still drain."""
+    """Room kept free for flushing, at most an eighth of the disk. Together with as much as the log itself
+    takes: appends are refused below it, so that a full disk can still drain."""
 
 
 @dataclass(slots=True)
@@ -84,6 +85,8 @@ class Wal:
         self._current: _Current | None = None
         self._guard = threading.Lock()
         self._sealed: list[Segment] = []
+        self._sealed_bytes: dict[int, int] = {}
+        self._reserve = 0
 
     def open(self, loop: asyncio.AbstractEventLoop) -> list[Segment]:
         """Lock the folder, start the writer thread; return the segments that an earlier run left.
@@ -93,6 +96,8 @@ class Wal:
         """
         left = self.folder.acquire()
         self._sealed = list(left)
+        self._sealed_bytes = {segment.number: segment.path.stat().st_size for segment in left}
+        self._reserve = min(self._limits.reserve_bytes, self.disk.size_bytes(self.folder.folder) // 8)
         self._loop = loop
         self._thread = threading.Thread(target=self._run, name="wal-writer", daemon=True)
         self._thread.start()
@@ -124,6 +129,7 @@ class Wal:
         failpoints.hit("wal.delete.post")
         with self._guard:
             self._sealed = [kept for kept in self._sealed if kept.number != segment.number]
+            self._sealed_bytes.pop(segment.number, None)
 
     async def close(self) -> None:
         """Finish what is queued, close the open segment and let the folder go."""
@@ -186,9 +192,9 @@ class Wal:
     def _write_group(self, group: Sequence[_Append]) -> int:
         limits = self._limits
         size = sum(len(part) for entry in group for part in entry.parts)
-        if self.disk.free_bytes(self.folder.folder) < limits.reserve_bytes + size:
-            raise OSError(errno.ENOSPC, "less room is left than flushing needs")
         current = self._current
+        if self.disk.free_bytes(self.folder.folder) < self._room_for_flushing() + size:
+            raise OSError(errno.ENOSPC, "less room is left than flushing needs")
         if current is not None and (
             current.written >= limits.segment_bytes or current.weight >= limits.segment_weight
         ):
@@ -212,6 +218,14 @@ class Wal:
         current.sequence += len(group)
         current.weight += sum(entry.weight for entry in group)
         return current.number
+
+    def _room_for_flushing(self) -> int:
+        """Return the bytes that must stay free: rows take about as much room again as their log."""
+        with self._guard:
+            waiting = sum(self._sealed_bytes.values())
+        if self._current is not None:
+            waiting += self._current.written
+        return self._reserve + waiting if self._reserve else 0
 
     def _write_parts(self, current: _Current, parts: list[bytes]) -> None:
         if failpoints.armed("wal.append.mid_write"):
@@ -260,6 +274,7 @@ class Wal:
             self.disk.close(current.descriptor)
         with self._guard:
             self._sealed.append(Segment(current.number, current.segment.path, limit))
+            self._sealed_bytes[current.number] = current.written
 
     def _answer(self, outcomes: Sequence[tuple[asyncio.Future[Any], object]]) -> None:
         loop = self._loop

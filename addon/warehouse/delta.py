@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CHECKPOINT_EVERY = 50
 DELTA_TAIL_TORN = "delta_tail_torn"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-_SETTINGS = {"delta.logRetentionDuration": "interval 1 hours", "delta.enableExpiredLogCleanup": "true"}
+_SETTINGS = {"delta.logRetentionDuration": "interval 15 minutes", "delta.enableExpiredLogCleanup": "true"}
 _ATTEMPTS = 5
 
 log = get_logger(__name__)
