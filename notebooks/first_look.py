@@ -39,21 +39,22 @@ OUT.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## What is there
 #
-# Treasure Data's own client, unmodified: databases, tables, and the newest events as rows.
+# Treasure Data's own client, unmodified: the newest events as rows, then databases and tables.
 
 # %%
 with tdclient.Client(apikey=KEY, endpoint=SERVER) as td:
-    for database in td.databases():
-        for table in database.tables():
-            print(f"{database.name}.{table.name}: {table.count:,} rows")
     newest = "SELECT time, event, user_id FROM events ORDER BY time DESC LIMIT 5"
     job = td.query(DATABASE, newest, type="presto")
     job.wait()
     if not job.success():
         sys.exit(f"The query failed: {job.debug['stderr']}")
-    print("\nThe newest events:")
+    print("The newest events:")
     for row in job.result():
         print(*row, sep="\t")
+    print()
+    for database in td.databases():
+        for table in database.tables():
+            print(f"{database.name}.{table.name}: {table.count:,} rows")
 
 
 # %% [markdown]
