@@ -16,6 +16,7 @@ from addon.provisioning.manifest import SERVICE, manifest
 from addon.provisioning.provider import Provider, Rooms
 from addon.provisioning.quotas import Quotas
 from addon.provisioning.sso import SignOn
+from addon.provisioning.upkeep import Upkeep
 from addon.query.analysis import ANALYSIS, AnalysisExecution
 from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.service import QueryService
@@ -176,6 +177,8 @@ class Addon:
             self._pool,
             (results, scratch),
         )
+        provider = Provider(rooms, credentials, public_url, _public_tls(settings))
+        self._upkeep = Upkeep(provider, jobs, (results, scratch), clock)
         services = Services(
             accounts=accounts,
             resources=resources,
@@ -186,7 +189,7 @@ class Addon:
             ingestor=self._ingest,
             warehouse=self._warehouse,
             quotas=Quotas(catalog, self._warehouse, clock),
-            provider=Provider(rooms, credentials, public_url, _public_tls(settings)),
+            provider=provider,
             sign_on=SignOn(resources, SsoTokenStore(self._database, clock), audit, credentials, clock),
             results=results,
             scratch=scratch,
@@ -207,12 +210,14 @@ class Addon:
         await self._sandbox.start()
         await self._pool.start()
         if "worker" in self._roles:
+            await self._upkeep.start()
             await self._runner.start()
             account_id, _ = _local_account(self._accounts, self._credentials)
             self._pool.prewarm(self._accounts.get(account_id))
 
     async def close(self) -> None:
         """Give running jobs a moment, make everything acked queryable, and stop."""
+        await self._upkeep.close()
         await self._runner.close(_JOB_GRACE_S)
         await self._ingest.close()
         await self._pool.close()

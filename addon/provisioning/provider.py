@@ -14,6 +14,7 @@ from addon.models.resources import Provision, Resource
 from addon.provisioning.manifest import SERVICE, config_vars, limits_text
 from platform_core.base.errors import InvalidInput, NotFound, Unauthenticated, UserError
 from platform_core.base.ids import is_uuid, new_uuid, same_secret
+from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ _DRAIN_USER = "logplex"
 _KEY, _DRAIN = "api-key", "drain"
 _NAME = re.compile(r"[^a-z0-9-]+")
 _MAX_TEXT = 2_000
+_log = get_logger(__name__)
 
 
 class Gone(UserError):
@@ -147,26 +149,43 @@ class Provider:
     async def deprovision(self, uuid: str) -> None:
         """Remove a resource: its keys are dead at once, then all its data is deleted.
 
+        The platform hears of success once the keys are dead: what a failing disk or database keeps us from
+        deleting now is deleted by :meth:`finish_purges` later.
+
         Raises:
             NotFound, Gone: there is no such resource, or no longer.
         """
         resource = await self.find(uuid)
-        account_id = resource.account.id
-        rooms = self._rooms
-        await asyncio.to_thread(rooms.resources.deprovision, uuid)
-        rooms.accounts.forget_cached()
+        await asyncio.to_thread(self._rooms.resources.deprovision, uuid)
+        self._rooms.accounts.forget_cached()
         await self._audit("deprovision", uuid, resource.account)
-        await rooms.pool.close_account(account_id)
-        await rooms.ingestor.flush(account_id)  # what was acked before the end must not come back after it
-        await asyncio.to_thread(self._purge, account_id)
-        await self._audit("purge", uuid, resource.account)
+        await self._try_to_purge(resource)
+
+    async def finish_purges(self) -> None:
+        """Delete what is left of deprovisioned resources, after a failure or a crash."""
+        for resource in await asyncio.to_thread(self._rooms.resources.unpurged):
+            await self._try_to_purge(resource)
+
+    async def _try_to_purge(self, resource: Resource) -> None:
+        account_id, rooms = resource.account.id, self._rooms
+        try:
+            await rooms.pool.close_account(account_id)
+            await rooms.ingestor.flush(
+                account_id
+            )  # what was acked before the end must not come back after it
+            await asyncio.to_thread(self._purge, account_id)
+            await self._audit("purge", resource.uuid, resource.account)
+            await asyncio.to_thread(rooms.resources.purged, resource.uuid)
+        except Exception:  # noqa: BLE001  (whatever it was: upkeep tries again)
+            _log.exception("purge_failed", resource=resource.uuid, account_id=account_id)
 
     def _purge(self, account_id: int) -> None:
         self._rooms.catalog.forget_account(account_id)
         self._rooms.jobs.forget_account(account_id)
         self._rooms.warehouse.drop_account(account_id)
         for folder in self._rooms.folders:
-            shutil.rmtree(folder / str(account_id), ignore_errors=True)
+            if (folder / str(account_id)).exists():
+                shutil.rmtree(folder / str(account_id))
 
     async def _audit(self, action: str, uuid: str, account: Account) -> None:
         await asyncio.to_thread(self._rooms.audit.record, "platform", action, uuid, account.id)

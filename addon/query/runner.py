@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from addon.models.accounts import AccountState
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.query.results import result_file
 from addon.query.service import Query, QueryService, shown_columns
@@ -198,6 +199,8 @@ class JobRunner:
     async def _outcome(self, job: Job, kill: asyncio.Event) -> JobOutcome:
         try:
             account = await asyncio.to_thread(self._accounts.get, job.request.account_id)
+            if account.state is not AccountState.PROVISIONED:
+                return JobOutcome(JobState.KILLED, stderr="The account was deprovisioned.\n")
             execution = self._executions.get(job.request.type, self._executions[""])
             return await execution.run(account, job, kill)
         except QueryFailed as error:

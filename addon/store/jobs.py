@@ -256,6 +256,13 @@ class JobStore:
         with self._database.read() as connection:
             return connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
 
+    def expire(self, before: float) -> int:
+        """Delete the jobs that ended before ``before``; return how many."""
+        final = [state.value for state in JobState if state.final]
+        old = sa.and_(JOBS.c.state.in_(final), JOBS.c.ended_at < before)
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(JOBS).where(old)).rowcount
+
     def forget_account(self, account_id: int) -> None:
         """Delete every job of a deprovisioned account."""
         with self._database.write() as connection:

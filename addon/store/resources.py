@@ -111,6 +111,19 @@ class ResourceStore:
             connection.execute(sa.update(RESOURCES).where(live).values(deprovisioned_at=now))
         self._rows.forget()
 
+    def unpurged(self) -> list[Resource]:
+        """Return the deprovisioned resources whose data may not be gone yet."""
+        waiting = sa.and_(RESOURCES.c.deprovisioned_at.is_not(None), RESOURCES.c.purged_at.is_(None))
+        with self._database.read() as connection:
+            return [_resource(row) for row in connection.execute(_JOINED.where(waiting))]
+
+    def purged(self, uuid: str) -> None:
+        """Note that a deprovisioned resource's data is gone, and let the database forget its pages."""
+        gone = sa.update(RESOURCES).where(RESOURCES.c.uuid == uuid).values(purged_at=self._clock.now())
+        with self._database.write() as connection:
+            connection.execute(gone)
+        self._database.forget_old_pages()
+
     def drain_secret_matches(self, uuid: str, user: str, secret: str) -> bool:
         """Tell whether these are the drain credentials of the resource; compared in constant time."""
         row = self._row(uuid)

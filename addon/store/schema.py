@@ -53,8 +53,12 @@ RESOURCES = sa.Table(
     sa.Column("options", sa.Text(), nullable=False),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("deprovisioned_at", sa.Float(53)),
+    sa.Column("purged_at", sa.Float(53)),
 )
-"""Add-on resources; a row whose ``deprovisioned_at`` is set is a tombstone (410)."""
+"""Add-on resources; a row whose ``deprovisioned_at`` is set is a tombstone (410).
+
+Its account's data is gone when ``purged_at`` is set, too.
+"""
 
 DATABASES = sa.Table(
     "databases",

@@ -186,13 +186,8 @@ def test_a_request_whose_end_is_in_doubt_is_refused_and_nothing_after_it_is_serv
 def test_a_head_without_end_is_refused_while_it_comes(port: int) -> None:
     with _open(port) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nx-endless: ")
-        try:
-            for _ in range(200):
-                connection.sendall(b"a" * 8_192)
-        except OSError:
-            pass
-        else:
-            raise AssertionError("1.6 MB of a header were taken")
+        with pytest.raises(OSError):  # noqa: PT011  (reset or broken pipe)
+            connection.sendall(b"a" * (64 << 20))
     assert _answer(port, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 414")
 
 
