@@ -87,8 +87,9 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
         "attribution_models",
         query("attribution", "models", models=", ".join(f"({literal(m)})" for m in parameters.models)),
     )
-    engine.materialize("attribution_cells", query("attribution", "cells"))
-    engine.materialize("attribution_totals", query("attribution", "totals"))
+    value_type = journeys.value_type(engine, "attribution_journeys")
+    engine.materialize("attribution_cells", query("attribution", "cells", value_type=value_type))
+    engine.materialize("attribution_totals", query("attribution", "totals", value_type=value_type))
     engine.view("attribution_reach", query("attribution", "reach"))
     engine.view("attribution", query("attribution", "attribution", credit=credit))
     outputs = {"attribution": "attribution"}

@@ -117,45 +117,45 @@ def _reach_by_windows(engine: Engine, parameters: Parameters) -> None:
 #: By tie rule: how a later place compares with an earlier one.
 _AFTER = {"seq": ">", "step": ">=", "increase": ">"}
 #: Places that need more bits than this are held in 128.
-_BIGINT_PLACES = 2**62
+_BIGINT_BITS = 62
 
 
 def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
     """The same levels by joining each step's rows to the nearest chain before them.
 
     The join is several times faster on one integer than on a name and a time. So entities are numbered, and
-    entity and time become one `moment`: entity number x stride + time. The stride is longer than all times
-    and the window together, so a chain of another entity is never inside the window.
+    entity and time become the bits of one `moment`, with the tie-breaking seq below them in its `place`. The
+    time's bits hold all times and the window together, so no chain of another entity is inside the window.
     """
-    engine.materialize("funnel_rows_kept", query("funnel", "asof_rows"))
+    by_seq = parameters.ties == "seq"
     engine.materialize("funnel_ids", query("funnel", "asof_ids"))
     bounds = engine.collect(query("funnel", "asof_bounds")).to_pylist()[0]
-    first, last = bounds["first_time"] or 0, bounds["last_time"] or 0
-    window = last - first if parameters.window is None else min(parameters.window, last - first)
-    stride = last - first + window + 1
-    low, high = (bounds["first_seq"] or 0, bounds["last_seq"] or 0) if parameters.ties == "seq" else (0, 0)
-    ties = high - low + 1
+    span = bounds["last_time"] - bounds["first_time"]
+    window = span if parameters.window is None else min(parameters.window, span)
+    time_bits, seq_bits = (span + window).bit_length(), (bounds["last_seq"] - bounds["first_seq"]).bit_length()
+    bits = bounds["entities"].bit_length() + time_bits + seq_bits
     places = {
-        "number": "BIGINT" if bounds["entities"] * stride * ties < _BIGINT_PLACES else "HUGEINT",
-        "stride": str(stride),
-        "first": str(first),
-        "ties": str(ties),
-        "seq": f"(CAST(seq AS HUGEINT) - ({low}))" if parameters.ties == "seq" else "0",
+        "number": "BIGINT" if bits <= _BIGINT_BITS else "HUGEINT",
+        "first": f"({bounds['first_time']})",
+        "shift": str(time_bits),
+        "stride": str(1 << time_bits),
+        "place": "moment",
+        "moment": f"(place >> {seq_bits})" if by_seq else "place",
     }
-    engine.materialize("funnel_placed", query("funnel", "asof_placed", **places))
+    if by_seq:
+        places["place"] = f"moment * {1 << seq_bits} + (CAST(seq AS HUGEINT) - ({bounds['first_seq']}))"
+    _fill(engine, "funnel_placed", "asof_placed", places)
+    engine.view("funnel_level_1", query("funnel", "asof_first", **places))
     steps = range(1, len(parameters.steps) + 1)
-    engine.view("funnel_level_1", query("funnel", "asof_first", ties=str(ties)))
     for step in steps[1:]:
         asked = {"step": str(step), "below": str(step - 1), "after": _AFTER[parameters.ties]}
-        engine.materialize(
-            f"funnel_level_{step}",
-            query("funnel", "asof_next", **asked, ties=str(ties), window=str(window)),
-        )
+        _fill(engine, f"funnel_level_{step}", "asof_next", places | asked | {"window": str(window)})
     levels = " UNION ALL ".join(query("funnel", "asof_level", step=str(step)) for step in steps)
-    engine.materialize(
-        "funnel_reached",
-        query("funnel", "asof_reached", levels=levels, stride=str(stride), first=str(first), ties=str(ties)),
-    )
+    _fill(engine, "funnel_reached", "asof_reached", places | {"levels": levels})
+
+
+def _fill(engine: Engine, name: str, text: str, places: dict[str, str]) -> None:
+    engine.materialize(name, query("funnel", text, **places))
 
 
 _TTC = tuple(

@@ -76,8 +76,13 @@ PATHS = InputTable(
     (
         varchar("path", "channels joined by >; empty: no touch", nullable=True),
         bigint("conversions", "how many conversions took this path"),
-        bigint(
-            "value_minor", "their total value", nullable=True, required=False, unit="minor currency units"
+        Column(
+            "value_minor",
+            ColumnType.NUMBER,
+            nullable=True,
+            required=False,
+            unit="minor currency units",
+            doc="their total value; a fraction is allowed here",
         ),
         bigint("nulls", "how many such paths ended without a conversion", nullable=True, required=False),
     ),

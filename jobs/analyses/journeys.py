@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jobs.analyses.analysis import ReportRange
 from jobs.contracts.errors import InputError
 from jobs.contracts.parameters import choice, flag, integer, listing, optional, parameter, text
+from jobs.engine.port import Kind
 from jobs.engine.text import literal, query, text_list
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class JourneyParameters(ReportRange):
 
 def from_touches(engine: Engine, parameters: JourneyParameters) -> None:
     """Journeys of the inputs `conversions` and `touches`."""
-    journeys = query("attribution", "journeys_from_conversions", range=parameters.covers())
+    number = engine.dialect.surrogate("conversion_id")
+    journeys = query("attribution", "journeys_from_conversions", number=number, range=parameters.covers())
     engine.materialize("attribution_journeys", journeys)
     reuse = "TRUE"
     if parameters.touch_reuse == "since_previous":
@@ -64,25 +66,31 @@ def from_paths(engine: Engine) -> None:
     bad = engine.collect(query("staging", "negative_counts")).to_pylist()[0]["n"]
     if bad:
         raise InputError(f"paths: {bad} rows have a negative count in conversions or nulls")
-    engine.materialize("attribution_journeys", query("attribution", "journeys_from_paths"))
-    parts = engine.dialect.split_table("attribution_journeys", "path_id", ">")
+    number = engine.dialect.surrogate("label")
+    journeys = query("attribution", "journeys_from_paths", number=number, value_type=value_type(engine, "paths"))
+    engine.materialize("attribution_journeys", journeys)
+    parts = engine.dialect.split_table("attribution_journeys", "label", ">")
     engine.view("attribution_eligible", query("attribution", "touches_from_paths", parts=parts))
+
+
+def value_type(engine: Engine, relation: str) -> str:
+    """How values add up exactly: integers as integers; only aggregated paths may carry fractions."""
+    return "DOUBLE" if engine.columns(relation)["value_minor"].kind is Kind.FLOAT else "BIGINT"
 
 
 def number_touches(engine: Engine, parameters: JourneyParameters, *, collapse: bool) -> None:
     """Turn `attribution_eligible` into `attribution_touch_rows`: the limits applied, positions counted."""
-    limits = []
+    relation = "attribution_eligible"
+    transforms: list[tuple[str, dict[str, str]]] = []
     if parameters.max_touches is not None:
-        limits.append(f"place_from_end <= {parameters.max_touches}")
+        transforms.append(("last_touches", {"max_touches": str(parameters.max_touches)}))
     if parameters.exclude_channels:
-        limits.append(f"channel NOT IN ({text_list(parameters.exclude_channels)})")
-    engine.view(
-        "attribution_kept", query("attribution", "kept_touches", limits=" AND ".join(limits) or "TRUE")
-    )
-    relation = "attribution_kept"
+        transforms.append(("other_channels", {"excluded": text_list(parameters.exclude_channels)}))
     if collapse:
-        relation = "attribution_collapsed"
-        engine.view(relation, query("attribution", "collapsed_touches"))
+        transforms.append(("collapsed_touches", {}))
+    for name, places in transforms:
+        engine.view(f"attribution_{name}", query("attribution", name, relation=relation, **places))
+        relation = f"attribution_{name}"
     engine.materialize(
         "attribution_touch_rows",
         query("attribution", "numbered_touches", relation=relation, direct=literal(parameters.direct)),

@@ -1,6 +1,7 @@
 -- name: journeys_from_conversions
 -- One journey for each conversion, with the user's conversion before it (by time, then id).
-SELECT conversion_id AS path_id, user_id, time, CAST(1 AS BIGINT) AS weight, value_minor, previous_time
+SELECT
+    $number AS path_id, conversion_id AS label, user_id, time, CAST(1 AS BIGINT) AS weight, value_minor, previous_time
 FROM (
     SELECT
         conversion_id, user_id, time, COALESCE(value_minor, 0) AS value_minor,
@@ -10,67 +11,85 @@ FROM (
 WHERE $range
 
 -- name: eligible_touches
--- The touches that a conversion may credit, numbered from the first and from the last.
+-- The touches that a conversion may credit.
 SELECT
-    path_id, weight, value_minor, channel, touch_time, lag_s,
-    ROW_NUMBER() OVER (PARTITION BY path_id ORDER BY touch_time, seq) AS place,
-    ROW_NUMBER() OVER (PARTITION BY path_id ORDER BY touch_time DESC, seq DESC) AS place_from_end
-FROM (
-    SELECT
-        journey.path_id, journey.weight, journey.value_minor, touch.channel, touch.time AS touch_time, touch.seq,
-        journey.time - touch.time AS lag_s
-    FROM attribution_journeys AS journey
-    INNER JOIN (
-        SELECT user_id, time, seq, TRIM(channel) AS channel FROM touches WHERE TRIM(COALESCE(channel, '')) <> ''
-    ) AS touch
-        ON touch.user_id = journey.user_id
-        AND touch.time >= journey.time - $lookback AND touch.time $not_after journey.time
-    WHERE $reuse
-) AS eligible
+    journey.path_id, journey.weight, journey.value_minor, touch.channel, touch.time AS touch_time, touch.seq,
+    journey.time - touch.time AS lag_s
+FROM attribution_journeys AS journey
+INNER JOIN (
+    SELECT user_id, time, seq, TRIM(channel) AS channel FROM touches WHERE TRIM(COALESCE(channel, '')) <> ''
+) AS touch
+    ON touch.user_id = journey.user_id
+    AND touch.time >= journey.time - $lookback AND touch.time $not_after journey.time
+WHERE $reuse
 
 -- name: journeys_from_paths
 -- One journey for each distinct path of the aggregated input.
-SELECT
-    path AS path_id,
-    CAST(SUM(conversions) AS BIGINT) AS weight,
-    CAST(SUM(COALESCE(value_minor, 0)) AS BIGINT) AS value_minor
-FROM (SELECT COALESCE(path, '') AS path, conversions, value_minor FROM paths) AS named
-GROUP BY path
-HAVING SUM(conversions) > 0
+SELECT $number AS path_id, label, weight, value_minor
+FROM (
+    SELECT
+        label,
+        CAST(SUM(conversions) AS BIGINT) AS weight,
+        CAST(SUM(COALESCE(value_minor, 0)) AS $value_type) AS value_minor
+    FROM (SELECT COALESCE(path, '') AS label, conversions, value_minor FROM paths) AS named
+    GROUP BY label
+    HAVING SUM(conversions) > 0
+) AS grouped
 
 -- name: touches_from_paths
 -- The channels of each path in order; empty parts are no touches.
 SELECT
-    path_id, weight, value_minor, channel, CAST(NULL AS BIGINT) AS touch_time, CAST(NULL AS BIGINT) AS lag_s, place,
-    ROW_NUMBER() OVER (PARTITION BY path_id ORDER BY place DESC) AS place_from_end
+    path_id, weight, value_minor, channel, CAST(NULL AS BIGINT) AS touch_time, place AS seq,
+    CAST(NULL AS BIGINT) AS lag_s
 FROM (
     SELECT path_id, weight, value_minor, TRIM(part) AS channel, place FROM ($parts) AS split_paths
 ) AS cut
 WHERE channel <> ''
 
--- name: kept_touches
--- The last max_touches, without the excluded channels.
-SELECT path_id, weight, value_minor, channel, touch_time, lag_s, place
-FROM attribution_eligible
-WHERE $limits
+-- name: last_touches
+-- The last max_touches of each journey.
+SELECT *
+FROM (
+    SELECT
+        *, ROW_NUMBER() OVER (PARTITION BY path_id ORDER BY touch_time DESC, seq DESC) AS place_from_end
+    FROM $relation
+) AS counted
+WHERE place_from_end <= $max_touches
+
+-- name: other_channels
+-- Without the excluded channels.
+SELECT * FROM $relation WHERE channel NOT IN ($excluded)
 
 -- name: collapsed_touches
 -- One touch for each run of the same channel: its first.
-SELECT path_id, weight, value_minor, channel, touch_time, lag_s, place
+SELECT *
 FROM (
-    SELECT *, LAG(channel) OVER (PARTITION BY path_id ORDER BY place) AS previous_channel FROM attribution_kept
+    SELECT *, LAG(channel) OVER (PARTITION BY path_id ORDER BY touch_time, seq) AS previous_channel FROM $relation
 ) AS following
 WHERE previous_channel IS NULL OR previous_channel <> channel
 
 -- name: numbered_touches
--- Every touch with what a credit rule needs: its position i, the path's length n, where the last one that is not direct is.
+-- Every touch with what a credit rule needs: its position i, the path's length n, and whether it is the last one that is
+-- not direct (or the last one of all, in a path of nothing else). One window order, so one sort.
 SELECT
-    *, MAX(CASE WHEN channel <> $direct THEN position END) OVER (PARTITION BY path_id) AS last_other
+    path_id, weight, value_minor, channel, touch_time, lag_s, position, touches,
+    CASE
+        WHEN others = 0 THEN position = touches
+        ELSE channel <> $direct AND others_later = 0
+    END AS is_last_other
 FROM (
     SELECT
         path_id, weight, value_minor, channel, touch_time, lag_s,
-        ROW_NUMBER() OVER (PARTITION BY path_id ORDER BY place) AS position,
-        COUNT(*) OVER (PARTITION BY path_id) AS touches
+        ROW_NUMBER() OVER (PARTITION BY path_id ORDER BY touch_time, seq) AS position,
+        COUNT(*) OVER (
+            PARTITION BY path_id ORDER BY touch_time, seq ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        ) AS touches,
+        COUNT(CASE WHEN channel <> $direct THEN 1 END) OVER (
+            PARTITION BY path_id ORDER BY touch_time, seq ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        ) AS others,
+        COUNT(CASE WHEN channel <> $direct THEN 1 END) OVER (
+            PARTITION BY path_id ORDER BY touch_time, seq ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+        ) AS others_later
     FROM $relation
 ) AS counted
 
@@ -78,15 +97,14 @@ FROM (
 -- Exact integer sums of everything that earns the same credit; doubles come in only after this.
 SELECT
     channel, touches, role, is_last_other,
-    CAST(SUM(weight) AS BIGINT) AS weight, CAST(SUM(value_minor) AS BIGINT) AS value_minor
+    CAST(SUM(weight) AS BIGINT) AS weight, CAST(SUM(value_minor) AS $value_type) AS value_minor
 FROM (
     SELECT
-        channel, touches, weight, value_minor,
+        channel, touches, is_last_other, weight, value_minor,
         CASE
             WHEN touches = 1 THEN 'only' WHEN position = 1 THEN 'first' WHEN position = touches THEN 'last'
             ELSE 'middle'
-        END AS role,
-        position = COALESCE(last_other, touches) AS is_last_other
+        END AS role
     FROM attribution_touch_rows
 ) AS classified
 GROUP BY channel, touches, role, is_last_other
@@ -119,7 +137,7 @@ SELECT
 FROM (
     SELECT
         CAST(COALESCE(SUM(weight), 0) AS BIGINT) AS weight,
-        CAST(COALESCE(SUM(value_minor), 0) AS BIGINT) AS value_minor
+        CAST(COALESCE(SUM(value_minor), 0) AS $value_type) AS value_minor
     FROM attribution_journeys
 ) AS all_journeys
 CROSS JOIN (
@@ -168,15 +186,15 @@ LEFT JOIN attribution_reach AS reach ON reach.channel = credited.channel
 
 -- name: attribution_touches
 -- The credit of every single touch, for those who sum it up another way.
-SELECT path_id AS conversion_id, position, channel, touch_time, model, $credit AS credit
+SELECT label AS conversion_id, position, channel, touch_time, model, $credit AS credit
 FROM (
     SELECT
-        *,
+        journey.label, touch.*,
         CASE
             WHEN touches = 1 THEN 'only' WHEN position = 1 THEN 'first' WHEN position = touches THEN 'last'
             ELSE 'middle'
-        END AS role,
-        position = COALESCE(last_other, touches) AS is_last_other
-    FROM attribution_touch_rows
+        END AS role
+    FROM attribution_touch_rows AS touch
+    INNER JOIN attribution_journeys AS journey ON journey.path_id = touch.path_id
 ) AS classified
 CROSS JOIN attribution_models

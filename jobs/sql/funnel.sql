@@ -76,46 +76,49 @@ SELECT
 FROM $relation
 GROUP BY entity_id
 
--- name: asof_rows
--- DuckDB only: the step rows, read once.
-SELECT entity_id, time, seq, step FROM funnel_rows
-
 -- name: asof_ids
 -- DuckDB only: a number for each entity.
-SELECT entity_id, ROW_NUMBER() OVER () AS id FROM (SELECT DISTINCT entity_id FROM funnel_rows_kept) AS entities
+SELECT entity_id, ROW_NUMBER() OVER () AS id FROM (SELECT DISTINCT entity_id FROM funnel_rows) AS entities
 
 -- name: asof_bounds
 -- DuckDB only: what the integers of places must hold.
 SELECT
-    MIN(time) AS first_time, MAX(time) AS last_time, MIN(seq) AS first_seq, MAX(seq) AS last_seq,
-    (SELECT COUNT(*) FROM funnel_ids) + 1 AS entities
-FROM funnel_rows_kept
+    COALESCE(MIN(time), 0) AS first_time, COALESCE(MAX(time), 0) AS last_time,
+    COALESCE(MIN(seq), 0) AS first_seq, COALESCE(MAX(seq), 0) AS last_seq,
+    (SELECT COUNT(*) FROM funnel_ids) AS entities
+FROM events
 
 -- name: asof_placed
 -- DuckDB only: step rows with one number that orders them by entity, time and, where ties ask for it, seq.
-SELECT CAST((CAST(id AS $number) * $stride + (time - $first)) * $ties + $seq AS $number) AS place, step
-FROM funnel_rows_kept
-INNER JOIN funnel_ids USING (entity_id)
+SELECT CAST($place AS $number) AS place, step
+FROM (
+    SELECT CAST(id AS $number) * $stride + (time - $first) AS moment, seq, step
+    FROM funnel_rows
+    INNER JOIN funnel_ids USING (entity_id)
+) AS numbered
 
 -- name: asof_first
 -- DuckDB only: a chain may start at any row of step 1.
-SELECT place, place // $ties AS start FROM funnel_placed WHERE step = 1
+SELECT place, $moment AS start FROM funnel_placed WHERE step = 1
 
 -- name: asof_next
 -- DuckDB only: the latest chain of the level below that ends before the row; it has the latest start of all of them.
 -- Rows of one step at one place see the same chains, so which of them is joined makes no difference.
 SELECT later.place, earlier.start
-FROM (SELECT place FROM funnel_placed WHERE step = $step) AS later
+FROM (SELECT place, $moment AS moment FROM funnel_placed WHERE step = $step) AS later
 ASOF INNER JOIN funnel_level_$below AS earlier ON later.place $after earlier.place
-WHERE later.place // $ties - earlier.start <= $window
+WHERE later.moment - earlier.start <= $window
 
 -- name: asof_reached
 -- DuckDB only: when each entity first completed a chain to each step, and that chain's latest start.
 SELECT
-    id, step,
-    CAST(MIN(place) // $ties % $stride + $first AS BIGINT) AS reached_at,
-    CAST(MIN(start) % $stride + $first AS BIGINT) AS started_at
-FROM (SELECT *, place // $ties // $stride AS id FROM ($levels) AS matched) AS numbered
+    CAST(id AS BIGINT) AS id, step,
+    CAST(MIN(moment) - id * $stride + $first AS BIGINT) AS reached_at,
+    CAST(MIN(start) - id * $stride + $first AS BIGINT) AS started_at
+FROM (
+    SELECT moment, start, step, moment >> $shift AS id
+    FROM (SELECT $moment AS moment, start, step FROM ($levels) AS matched) AS dated
+) AS numbered
 GROUP BY id, step
 
 -- name: asof_level
