@@ -130,10 +130,14 @@ class Exchange:
                 upgrade=upgrade,
             ),
         )
+        body = self._body_at_hand()
         try:
-            await dyno.send(head)
+            await dyno.send(head, *body)
         except OSError:
             raise Fault("H13") from None
+        if self._client.http.their_state is not h11.SEND_BODY:
+            await self._download(dyno, None)
+            return
         upload = asyncio.ensure_future(self._upload(dyno))
         try:
             await self._download(dyno, upload)
@@ -141,6 +145,13 @@ class Exchange:
             upload.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await upload
+
+    def _body_at_hand(self) -> list[h11.Event]:
+        """Return what came of the body with the head: most often all of it."""
+        try:
+            return self._client.at_hand()
+        except h11.RemoteProtocolError:
+            raise Fault("H27", sock="client") from None
 
     async def _upload(self, dyno: Wire) -> None:
         """Pass the request's body on as it comes."""
@@ -162,33 +173,41 @@ class Exchange:
             else:
                 return
 
-    async def _download(self, dyno: Wire, upload: asyncio.Future[None]) -> None:
+    async def _download(self, dyno: Wire, upload: asyncio.Future[None] | None) -> None:
         response = await self._response_head(dyno, upload)
         if response.status_code == _SWITCHING:
             await self._switch(dyno, response)
             return
         self.outcome.status = response.status_code
-        await self._to_client(
-            h11.Response(
-                status_code=response.status_code,
-                reason=response.reason,
-                headers=headers.for_client(response.headers.raw_items()),
-            )
+        head = h11.Response(
+            status_code=response.status_code,
+            reason=response.reason,
+            headers=headers.for_client(response.headers.raw_items()),
         )
+        events: list[h11.Event] = [head, *self._answer_at_hand(dyno)]
         while True:
+            ended = isinstance(events[-1], h11.EndOfMessage)
+            if ended:
+                events[-1] = h11.EndOfMessage()  # without the trailers
+            await self._to_client(*events)
+            if ended:
+                return
             try:
-                event = await dyno.event(self._settings.idle_timeout)
+                events = await dyno.events(self._settings.idle_timeout)
             except TimeoutError:
                 raise Fault("H15", sock="backend") from None
             except (h11.RemoteProtocolError, OSError):
                 raise Fault("H18", sock="backend") from None
-            if isinstance(event, h11.EndOfMessage):
-                await self._to_client(h11.EndOfMessage())
-                return
-            await self._to_client(event)
+
+    @staticmethod
+    def _answer_at_hand(dyno: Wire) -> list[h11.Event]:
+        """Return what came of the response's body with its head; a fault in it comes after the head."""
+        with contextlib.suppress(h11.RemoteProtocolError):
+            return dyno.at_hand()
+        return []
 
     async def _response_head(
-        self, dyno: Wire, upload: asyncio.Future[None]
+        self, dyno: Wire, upload: asyncio.Future[None] | None
     ) -> h11.Response | h11.InformationalResponse:
         while True:
             event = await self._first_event(dyno, upload)
@@ -206,8 +225,36 @@ class Exchange:
                 continue
             raise Fault("H13")
 
-    async def _first_event(self, dyno: Wire, upload: asyncio.Future[None]) -> object:
-        """Wait for the response; the clock starts anew with every piece of the request's body."""
+    async def _first_event(self, dyno: Wire, upload: asyncio.Future[None] | None) -> object:
+        """Wait for the response, or for the client to hang up."""
+        try:
+            # A dyno that is cut off ends the wait at once, so nothing need watch the client beside it.
+            with self._client.on_hang_up(dyno.abort):
+                if upload is None:
+                    return await self._answer_within(dyno, self._settings.first_byte_timeout)
+                return await self._answer_during(dyno, upload)
+        except h11.RemoteProtocolError as error:
+            self._blame_client()
+            closed = dyno.http.trailing_data == (b"", True)
+            raise Fault("H13" if closed else "H17") from error
+        except OSError:
+            self._blame_client()
+            raise Fault("H13") from None
+
+    def _blame_client(self) -> None:
+        if self._client.hung_up:
+            raise Fault("H27", sock="client") from None
+
+    @staticmethod
+    async def _answer_within(dyno: Wire, seconds: float) -> object:
+        try:
+            async with asyncio.timeout(seconds):
+                return await dyno.event(seconds)
+        except TimeoutError:
+            raise Fault("H12") from None
+
+    async def _answer_during(self, dyno: Wire, upload: asyncio.Future[None]) -> object:
+        """Wait while the request's body still comes; the clock starts anew with every piece of it."""
         limit = self._settings.first_byte_timeout
         reading = asyncio.ensure_future(dyno.event(limit * 1000))
         try:
@@ -215,18 +262,13 @@ class Exchange:
                 waited_for = {reading} if upload.done() else {reading, upload}
                 left = self._body_moved + limit - time.monotonic()
                 await asyncio.wait(waited_for, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
-                if reading.done():
-                    return reading.result()
                 trouble = upload.exception() if upload.done() else None
                 if isinstance(trouble, Fault):
                     raise trouble
+                if reading.done():
+                    return reading.result()
                 if time.monotonic() - self._body_moved >= limit:
                     raise Fault("H12")
-        except h11.RemoteProtocolError as error:
-            closed = dyno.http.trailing_data == (b"", True)
-            raise Fault("H13" if closed else "H17") from error
-        except OSError:
-            raise Fault("H13") from None
         finally:
             reading.cancel()
 
@@ -240,9 +282,9 @@ class Exchange:
         if not await tunnel(self._client, dyno, self._settings.idle_timeout):
             raise Fault("H15", status=_SWITCHING)
 
-    async def _to_client(self, event: h11.Event) -> None:
+    async def _to_client(self, *events: h11.Event) -> None:
         self.outcome.answered = True
         try:
-            await self._client.send(event)
+            await self._client.send(*events)
         except OSError:
             raise Fault("H27", sock="client") from None

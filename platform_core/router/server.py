@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from platform_core.base.logs import get_logger
 from platform_core.router.connection import ClientConnection, Listener
 from platform_core.router.settings import RouterSettings
+from platform_core.router.wire import WatchedReader
 
 if TYPE_CHECKING:
     from platform_core.models.logs import LogWriter
@@ -43,7 +44,12 @@ class HttpRouter:
         Raises:
             OSError: the port is in use.
         """
-        self._server = await asyncio.start_server(self._accepted, host, port, limit=_BUFFER, backlog=_BACKLOG)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: asyncio.StreamReaderProtocol(WatchedReader(_BUFFER), self._accepted),
+            host,
+            port,
+            backlog=_BACKLOG,
+        )
         self._listener = Listener(self._server.sockets[0].getsockname()[1])
 
     async def close(self, grace: float = 5.0) -> None:

@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 _CHUNK = 1 << 16
+
+
+class WatchedReader(asyncio.StreamReader):
+    """A stream that can tell of its end when nobody reads from it."""
+
+    def __init__(self, limit: int) -> None:
+        """Buffer at most twice ``limit`` bytes."""
+        super().__init__(limit=limit)
+        self.ended = False
+        self.when_ended: Callable[[], None] | None = None
+
+    def feed_eof(self) -> None:
+        """Take the peer's end of it."""
+        super().feed_eof()
+        self._end()
+
+    def set_exception(self, exc: Exception) -> None:
+        """Take the connection's breakdown."""
+        super().set_exception(exc)
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        if self.when_ended is not None:
+            self.when_ended()
 
 
 class Wire:
@@ -41,6 +69,47 @@ class Wire:
                 return event
             async with asyncio.timeout(timeout):
                 self.http.receive_data(await self.reader.read(_CHUNK))
+
+    async def events(self, timeout: float) -> list[Any]:  # noqa: ASYNC109  # as above
+        """Return the next event and all that came with it, to be passed on in one piece.
+
+        Raises:
+            TimeoutError, h11.RemoteProtocolError, OSError: as `event`, when nothing came before it.
+        """
+        return [await self.event(timeout), *self.at_hand()]
+
+    def at_hand(self) -> list[Any]:
+        """Return the message's events that need no waiting; a fault behind them shows at the next call."""
+        found: list[Any] = []
+        try:
+            while self.http.their_state is h11.SEND_BODY:
+                event = self.http.next_event()
+                if event is h11.NEED_DATA:
+                    break
+                found.append(event)
+        except h11.RemoteProtocolError:
+            if not found:
+                raise
+        return found
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the peer has ended its side, read or unread; known of watched connections only."""
+        return isinstance(self.reader, WatchedReader) and self.reader.ended
+
+    @contextlib.contextmanager
+    def on_hang_up(self, act: Callable[[], None]) -> Iterator[None]:
+        """Call ``act`` when the peer hangs up during the block, or has done so already."""
+        reader = self.reader
+        if not isinstance(reader, WatchedReader):
+            raise TypeError("only a watched connection tells of its end")
+        if reader.ended:
+            act()
+        reader.when_ended = act
+        try:
+            yield
+        finally:
+            reader.when_ended = None
 
     async def send(self, *events: Any) -> None:
         """Write events and wait until the peer takes them in.

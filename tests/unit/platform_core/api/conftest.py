@@ -38,6 +38,8 @@ from platform_core.store.run_specs import StoredRunSpecs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from fastapi import FastAPI
+
 KEY = "HRKU-0b0e6a5e-6f7c-4f5a-9d3a-5c1d2e3f4a5b"
 OTHER_KEY = "HRKU-11111111-6f7c-4f5a-9d3a-5c1d2e3f4a5b"
 EMAIL = "dev@example.com"
@@ -282,8 +284,15 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def api() -> FastAPI:
+    """The API over no platform yet: its routes are worked out at their first use, which need be only once."""
+    unset: Any = None
+    return create_api(unset)
+
+
 @pytest.fixture
-async def world(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, empty_database: Path, api: FastAPI) -> AsyncIterator[World]:
     shutil.copy(empty_database, tmp_path / "platform.db")
     vendor = Vendor()
     clock = FixedClock(1_800_000_000.0)
@@ -295,7 +304,8 @@ async def world(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
         clock,
         Urls("http://localhost:7080", "localhost:7081", "http://<app>.localhost:7082/"),
     )
-    transport = httpx.ASGITransport(create_api(platform))
+    api.state.platform = platform
+    transport = httpx.ASGITransport(api)
     headers = {"Authorization": f"Bearer {KEY}", "Accept": "application/vnd.heroku+json; version=3"}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
         yield World(platform, http, logs, dynos, vendor, clock)

@@ -118,4 +118,4 @@ async def test_a_tail_ends_cleanly_when_the_program_stops(
     monkeypatch.setattr(world.logs, "stream", lambda *_, **__: endless())
     async with asyncio.timeout(5):
         response = await world.call("GET", session["logplex_url"], Accept="text/event-stream")
-    assert response.text == "retry: 5000\n\nid: 0\ndata: first\n\n"
+    assert response.text == "retry: 5000\n\nid: 0\ndata: first\n\nretry: 30000\n\n"
