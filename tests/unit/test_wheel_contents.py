@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -54,6 +55,29 @@ def test_every_tracked_file_of_the_packages_is_in_the_wheel(
     wheel: zipfile.ZipFile, tracked: AbstractSet[str]
 ) -> None:
     assert tracked - set(wheel.namelist()) == set()
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules that a file imports, absolutely, with the names it takes from them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
+
+
+def test_every_module_of_ours_that_a_tracked_file_imports_is_tracked(tracked: AbstractSet[str]) -> None:
+    modules = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in tracked}
+    missing = {
+        f"{name} imports {module}"
+        for name in tracked
+        if name.endswith(".py")
+        for module in imported_modules(ROOT / name)
+        if module.partition(".")[0] in PACKAGES and module not in modules
+    }
+    assert missing == set(), "a fresh clone would not start: git add what is missing"
 
 
 def test_nothing_beside_the_packages_and_the_metadata_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
