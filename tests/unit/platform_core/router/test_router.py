@@ -317,6 +317,58 @@ async def test_a_client_that_leaves_in_its_upload_is_h27(bench: Bench) -> None:
     assert "status=499" in bench.log.lines[0]
 
 
+async def test_a_client_that_leaves_while_the_dyno_thinks_is_h27_and_sets_the_dyno_free(bench: Bench) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def think(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        left.set()
+
+    backend = await bench.web(think)
+    client = await bench.client()
+    await client.send(GET)
+    await asyncio.wait_for(asked.wait(), 5)
+    started = time.monotonic()
+    client.writer.close()
+    await asyncio.wait_for(left.wait(), 5)
+    await until_logged(bench)
+    assert time.monotonic() - started < 0.3
+    assert bench.log.lines[0].startswith("sock=client at=warning code=H27 ")
+    assert "status=499" in bench.log.lines[0]
+    assert backend.leases == 0
+
+
+async def test_a_client_that_sends_the_next_request_early_has_not_left(bench: Bench) -> None:
+    await bench.web(answering())
+    client = await bench.client()
+    await client.send(GET + GET)
+    assert [(await client.response())[2] for _ in range(2)] == [b"hello", b"hello"]
+
+
+async def test_a_large_download_arrives_whole_at_the_clients_pace(bench: Bench) -> None:
+    piece, pieces = bytes(range(256)) * 256, 320
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(piece) * pieces))
+        for _ in range(pieces):
+            writer.write(piece)
+            await writer.drain()
+            sent += 1
+
+    await bench.web(pour)
+    client = await bench.client()
+    await client.send(GET)
+    await client.head()
+    await asyncio.sleep(0.2)
+    assert sent < pieces, "the router took in what the client did not want yet"
+    assert await client.reader.readexactly(len(piece) * pieces) == piece * pieces
+
+
 async def test_a_dyno_that_hangs_up_is_h13(bench: Bench) -> None:
     async def hang_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
