@@ -45,7 +45,7 @@ def check_drain_url(url: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise InvalidInput("Url is invalid", hint="Give an https:// (or http://) address.")
+        raise InvalidInput("Url is invalid.", hint="Give an https:// (or http://) address.")
     return url
 
 
@@ -84,15 +84,28 @@ async def _apply(platform: Platform, app: App) -> None:
 
 
 # A drain may be named by its URL, percent-encoded in the path: ``:path`` takes the decoded slashes too.
+@router.get("/apps/{app}/log-drains/{drain:path}")
+async def drain_info(app: str, drain: str, caller: AccountDep, platform: PlatformDep) -> dict[str, Any]:
+    """Show a drain by its URL, token or id."""
+    found = await _named(platform, await app_named(platform, caller, app), drain)
+    names = await platform.store.run(_names, [found])
+    return serializers.drain(found, names.get(found.addon_id or ""))
+
+
 @router.delete("/apps/{app}/log-drains/{drain:path}")
 async def remove_drain(app: str, drain: str, caller: AccountDep, platform: PlatformDep) -> dict[str, Any]:
     """Remove a drain by its URL, token or id."""
-    found = await app_named(platform, caller, app)
-    for each in await platform.store.run(rows.list_drains, found.id):
+    owner = await app_named(platform, caller, app)
+    found = await _named(platform, owner, drain)
+    if found.addon_id is not None:
+        raise Forbidden("This drain belongs to an add-on.", hint="Detach or destroy the add-on.")
+    await platform.store.run(rows.delete_drain, found.id)
+    await _apply(platform, owner)
+    return serializers.drain(found, None)
+
+
+async def _named(platform: Platform, app: App, drain: str) -> Drain:
+    for each in await platform.store.run(rows.list_drains, app.id):
         if drain in {each.url, each.token, each.id}:
-            if each.addon_id is not None:
-                raise Forbidden("This drain belongs to an add-on.", hint="Detach or destroy the add-on.")
-            await platform.store.run(rows.delete_drain, each.id)
-            await _apply(platform, found)
-            return serializers.drain(each, None)
+            return each
     raise Missing("log_drain", "No such drain found.")

@@ -10,6 +10,7 @@ from platform_core.api.auth import AccountDep
 from platform_core.api.context import Platform, PlatformDep
 from platform_core.api.lookups import app_named
 from platform_core.api.ranges import paged
+from platform_core.base.errors import UserError
 from platform_core.models.apps import Account
 from platform_core.models.missing import Missing
 
@@ -22,6 +23,17 @@ async def list_dynos(request: Request, app: str, caller: AccountDep, platform: P
     found = await app_named(platform, caller, app)
     listed = [serializers.dyno(each, found) for each in platform.dynos.dynos(found.id)]
     return paged(request, listed, "name")
+
+
+@router.post("/apps/{app}/dynos")
+async def run_dyno(app: str, caller: AccountDep, platform: PlatformDep) -> None:
+    """Tell whoever types ``heroku run`` what to do instead."""
+    await app_named(platform, caller, app)
+    raise UserError(
+        "One-off dynos (`heroku run`) are not available in this version of the platform.",
+        hint="For a task of each deploy write a `release:` line into the Procfile, for others a process type "
+        "that you scale up and down.",
+    )
 
 
 @router.get("/apps/{app}/dynos/{name}")

@@ -61,6 +61,8 @@ async def _on_known(_request: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class only
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return error_response(400, "bad_request", "The request body cannot be parsed as JSON.")
     where = ".".join(str(part) for part in first["loc"][1:]) or "request body"
     return error_response(422, "invalid_params", f"{where}: {first['msg']}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from platform_core.base.clock import iso8601
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from platform_core.store.releases import ReleaseSummary
 
 Json = dict[str, Any]
+_FORMATION = uuid.UUID("6d0f8a53-5d0e-4c55-9f0b-7f6a1f2f6c11")
+"""Process types have no id in the store; clients get one that never changes."""
 
 
 def time_or_none(seconds: float | None) -> str | None:
@@ -136,7 +139,7 @@ def domain(it: App, hostname: str) -> Json:
 def process(it: Process, app_: App) -> Json:
     """A process type of the formation."""
     return {
-        "id": f"{it.app_id}/{it.type}",
+        "id": str(uuid.uuid5(_FORMATION, f"{it.app_id}/{it.type}")),
         "app": _app_ref(app_.id, app_.name),
         "command": it.command,
         "created_at": iso8601(app_.created_at),

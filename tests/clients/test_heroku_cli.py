@@ -89,6 +89,7 @@ def test_errors_say_what_to_do(heroku: Any, platform_process: Any) -> None:
     taken = heroku.run("apps:create", app, fails=True).err
     assert f"Name {app} is already taken" in taken
     assert "Error ID: not_found" in heroku.run("pipelines", fails=True).err
+    assert "One-off dynos" in heroku.run("run", "-a", app, "ls", fails=True).err
 
 
 def test_a_wrong_key_is_refused(heroku: Any) -> None:

@@ -67,6 +67,7 @@ async def test_drains_are_added_listed_and_removed_by_their_encoded_url(world: A
     assert made["addon"] is None
     assert [each.url for each in world.logs.drains[app["id"]]] == [url]
     assert await world.json("GET", "/apps/shop/log-drains") == [made]
+    assert await world.json("GET", f"/apps/shop/log-drains/{quote(url, safe='')}") == made
     await world.json("DELETE", f"/apps/shop/log-drains/{quote(url, safe='')}")
     assert world.logs.drains[app["id"]] == []
 

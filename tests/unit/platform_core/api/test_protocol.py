@@ -28,6 +28,20 @@ async def test_every_variant_of_version_3_is_served(world: Any, variant: str) ->
     assert (await world.call("GET", "/account", Accept=accept)).status_code == 200
 
 
+async def test_a_body_that_is_no_json_is_a_400(world: Any) -> None:
+    response = await world.http.post("/apps", content=b"{bad", headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.json() == {"id": "bad_request", "message": "The request body cannot be parsed as JSON."}
+
+
+async def test_a_one_off_dyno_is_refused_with_what_to_do_instead(world: Any) -> None:
+    await world.json("POST", "/apps", {"name": "shop"})
+    response = await world.call("POST", "/apps/shop/dynos", {"command": "ls", "attach": True})
+    assert response.status_code == 400
+    assert "heroku run" in response.json()["message"]
+    assert "release:" in response.json()["message"]
+
+
 async def test_another_version_is_refused(world: Any) -> None:
     response = await world.call("GET", "/account", Accept="application/vnd.heroku+json; version=2")
     assert (response.status_code, response.json()["id"]) == (406, "not_acceptable")
