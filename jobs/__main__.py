@@ -6,6 +6,7 @@ neither.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 def _duckdb() -> Engine:
     from jobs.engines.duck import DuckEngine  # noqa: PLC0415 - see the module's docstring
 
-    return DuckEngine()
+    threads = os.environ.get("SLUICE_DUCKDB_THREADS")
+    return DuckEngine(
+        threads=int(threads) if threads and threads.isdigit() else None,
+        memory_limit=os.environ.get("SLUICE_DUCKDB_MEMORY_LIMIT") or None,
+    )
 
 
 def _spark() -> Engine:

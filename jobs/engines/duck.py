@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -97,7 +98,8 @@ class DuckEngine:
 
     Args:
         threads: how many threads a query may use; DuckDB's own choice when None.
-        memory_limit: DuckDB's spelling, e.g. `2GB`; its own choice when None.
+        memory_limit: DuckDB's spelling, e.g. `2GB`; its own choice when None. What does not fit goes to files in
+            a folder of the system's temporary folder, which is removed on close.
     """
 
     name = "duckdb"
@@ -109,11 +111,16 @@ class DuckEngine:
             "TimeZone": "UTC",
             "autoinstall_known_extensions": "false",
         }
+        self._spill = tempfile.TemporaryDirectory(prefix="sluice-spill-", ignore_cleanup_errors=True)
+        config["temp_directory"] = self._spill.name
         if threads is not None:
             config["threads"] = threads
         if memory_limit is not None:
             config["memory_limit"] = memory_limit
-        self._connection = duckdb.connect(":memory:", config=config)
+        try:
+            self._connection = duckdb.connect(":memory:", config=config)
+        except duckdb.Error as error:
+            raise InputError(f"DuckDB's settings: {error}") from error
         self._dialect = DuckDialect()
         self._names: set[str] = set()
 
@@ -187,3 +194,4 @@ class DuckEngine:
     def close(self) -> None:
         """Close the database; the engine cannot be used again."""
         self._connection.close()
+        self._spill.cleanup()

@@ -35,7 +35,12 @@ def _parser(engines: Sequence[str]) -> argparse.ArgumentParser:
         prog="python -m jobs", description="Analyses of events, touches and purchases, on files."
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    run = commands.add_parser("run", help="run an analysis and write Parquet files and a manifest")
+    run = commands.add_parser(
+        "run",
+        help="run an analysis and write Parquet files and a manifest",
+        epilog="Environment: SLUICE_DUCKDB_MEMORY_LIMIT (like 2GB; the rest goes to temporary files),"
+        " SLUICE_DUCKDB_THREADS, SLUICE_SPARK_MASTER (default local[2]).",
+    )
     run.add_argument("name", nargs="?", help="the analysis; not needed with --from-manifest")
     run.add_argument("--engine", choices=engines, help="default duckdb, or the manifest's engine")
     run.add_argument(
