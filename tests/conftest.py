@@ -6,12 +6,6 @@ from typing import Final
 
 import pytest
 
-NOT_APPLICABLE: Final = (
-    "this driver has no view of its own, and says so",
-    "this driver has no cgroups, and says so",
-    "the suite itself has just run as an ordinary user",
-)
-"""Cases of a contract suite that one adapter rightly does not have; every other skip hides something."""
 SKIPPED: Final = pytest.StashKey[list[tuple[str, str]]]()
 
 
@@ -34,9 +28,7 @@ class _Skips:
         if not report.skipped or hasattr(report, "wasxfail"):
             return
         reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
-        reason = reason.removeprefix("Skipped: ")
-        if reason not in NOT_APPLICABLE:
-            self.config.stash[SKIPPED].append((report.nodeid, reason))
+        self.config.stash[SKIPPED].append((report.nodeid, reason.removeprefix("Skipped: ")))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.config.getoption("--no-skips") and self.config.stash[SKIPPED] and not session.exitstatus:

@@ -112,7 +112,7 @@ def test_every_setting_is_documented_with_its_type_and_default(prefix: str, sett
             name for name in ("Path", "int", "float", "bool", "str") if name in str(hints[field.name])
         )
         default = "required" if field.default is dataclasses.MISSING else f"`{field.default}`"
-        default = "–" if field.default in (None, "") else default
+        default = "\u2013" if field.default in (None, "") else default
         kind = {"Path": "path", "str": "text"}.get(kind, kind)
         expected[f"{prefix}_{field.name}".upper()] = (kind, default)
     found = documented_settings()
