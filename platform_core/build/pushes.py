@@ -7,6 +7,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from platform_core.base.ids import new_secret
 from platform_core.base.logs import get_logger
@@ -38,6 +39,35 @@ class Push:
     repo: Path
 
 
+class _Turn:
+    """A push's turn at its repository: from its hook until git has moved the refs, or has given up."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+        self._taken = False
+        self._over = False
+
+    async def take(self) -> bool:
+        """Wait for the pushes before; False when our own git has ended meanwhile."""
+        await self._lock.acquire()
+        if self._over:
+            self._lock.release()
+            return False
+        self._taken = True
+        return True
+
+    @property
+    def must_wait(self) -> bool:
+        return self._lock.locked()
+
+    def end(self) -> None:
+        """Let the next one in."""
+        self._over = True
+        if self._taken:
+            self._taken = False
+            self._lock.release()
+
+
 class PushServer:
     """Listens on a Unix socket for the hooks of the pushes that we have let in."""
 
@@ -46,7 +76,9 @@ class PushServer:
         self._socket_path = socket_path
         self._repos = repos
         self._builder = builder
-        self._pushes: dict[str, Push] = {}
+        self._pushes: dict[str, tuple[Push, _Turn]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By app: of two pushes at once both would be released, and one refused by git only after that."""
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -67,11 +99,13 @@ class PushServer:
     def expect(self, push: Push) -> Any:
         """Let one push in; yields what its git process needs in the environment."""
         token = new_secret()
-        self._pushes[token] = push
+        turn = _Turn(self._locks.setdefault(push.app_id, asyncio.Lock()))
+        self._pushes[token] = push, turn
         try:
             yield {SOCKET: str(self._socket_path), TOKEN: token}
         finally:
             self._pushes.pop(token, None)
+            turn.end()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def send(event: dict[str, object]) -> None:
@@ -79,10 +113,10 @@ class PushServer:
 
         try:
             request = json.loads(await reader.readline())
-            push = self._pushes.pop(request["token"], None)
-            if push is None:
+            push, turn = self._pushes.pop(request["token"], (None, None))
+            if push is None or turn is None:
                 return
-            work = asyncio.ensure_future(self._receive(push, request, lambda text: send({"out": text})))
+            work = asyncio.ensure_future(self._in_turn(push, turn, request, lambda text: send({"out": text})))
             gone = asyncio.ensure_future(reader.read(1))  # the hook sends no more: a byte or EOF is its end
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
@@ -95,6 +129,23 @@ class PushServer:
             _log.warning("hook_failed", error=str(error))
         finally:
             writer.close()
+
+    async def _in_turn(
+        self, push: Push, turn: _Turn, request: dict[str, Any], emit: Callable[[str], None]
+    ) -> bool:
+        out = BuildOutput(emit)
+        if turn.must_wait:
+            out.step("Waiting for another push to this app to end")
+        if not await turn.take():
+            return False
+        for update in request["updates"]:
+            if len(update) == _UPDATE_FIELDS and update[2] in _DEPLOYED:
+                old, _new, ref = update
+                if await self._repos.current(push.repo, ref) != (old if old.strip("0") else None):
+                    branch = ref.rpartition("/")[2]
+                    out.error(f"{branch} has changed since this push began.", "Fetch it, then push again.")
+                    return False
+        return await self._receive(push, request, emit)
 
     async def _receive(self, push: Push, request: dict[str, Any], emit: Callable[[str], None]) -> bool:
         """Judge the updates of a push; True accepts all of them, as git does."""

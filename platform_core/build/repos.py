@@ -62,6 +62,15 @@ class Repositories:
         if made.returncode != 0:
             raise Unavailable(f"The repository cannot be made: {made.stderr.decode('utf-8', 'replace')}")
 
+    async def current(self, repo: Path, ref: str) -> str | None:
+        """Return the commit that ``ref`` points at, None when there is no such ref."""
+        argv = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
+        process = await asyncio.create_subprocess_exec(
+            *argv, cwd=repo, env=self.git_env(), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return out.decode().strip() or None
+
     async def delete(self, app_id: str) -> None:
         """Remove an app's repository; no error when there is none."""
         await asyncio.to_thread(shutil.rmtree, self.path(app_id), ignore_errors=True)

@@ -51,6 +51,8 @@ class Host:
     slugs: SlugStore | None = None
     repos: Repositories | None = None
     timeout: float = 120
+    may_publish: threading.Event = field(default_factory=threading.Event)
+    """Set, unless a test wants builds to wait before their release."""
     driver: str | None = None
 
     async def authorize(self, app_name: str, _username: str, password: str) -> App:
@@ -61,6 +63,7 @@ class Host:
         return self.app
 
     async def publish(self, result: BuildResult, out: BuildOutput) -> Published:
+        await asyncio.to_thread(self.may_publish.wait, 20)
         if self.refuse:
             raise InvalidInput(self.refuse)
         out.line("(published)")
@@ -72,6 +75,9 @@ class Host:
 
     async def uid(self, _app_id: str) -> int:
         return 31_337
+
+    def __post_init__(self) -> None:
+        self.may_publish.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -160,6 +166,15 @@ class Repo:
         self.git("add", "--all", "--force")
         self.git("commit", "--quiet", "--allow-empty", "-m", "work")
         return self.git("rev-parse", "HEAD").stdout.strip()
+
+    def start_push(self, url: str, *refs: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["git", "push", url, *refs],
+            cwd=self.folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"},
+        )
 
     def push(self, url: str, *refs: str, ok: bool = True, options: Sequence[str] = ()) -> str:
         done = self.git("push", *options, url, *(refs or ("main",)), ok=ok)

@@ -162,6 +162,44 @@ def test_a_client_that_goes_away_ends_the_build(host: Any, repo: Any) -> None:
     assert host.published == []
 
 
+def test_of_two_pushes_at_once_only_the_one_that_git_accepts_is_released(host: Any, repo: Any) -> None:
+    url = f"{host.url}/shop.git"
+    first_commit = repo.commit(APP)
+    repo.git("branch", "other")
+    host.may_publish.clear()
+    with repo.start_push(url, "main") as first:
+        next(line for line in first.stderr if "Launching" in line)
+        repo.git("checkout", "-q", "other")
+        repo.commit({"more.py": ""})
+        with repo.start_push(url, "other:main") as second:
+            next(line for line in second.stderr if "Waiting for another push to this app" in line)
+            host.may_publish.set()
+            assert "Released v3" in first.stderr.read()
+            said = second.stderr.read()
+    assert (first.returncode, second.returncode) == (0, 1)
+    assert "main has changed since this push began." in said
+    assert "Building" not in said
+    assert [result.slug.commit for result in host.published] == [first_commit]
+    assert "Released v4" in repo.push(url, "other:main")
+
+
+def test_a_push_that_waited_for_one_that_failed_is_built(host: Any, repo: Any) -> None:
+    url = f"{host.url}/shop.git"
+    repo.commit({**APP, "requirements.txt": "./no-such-folder\n"})
+    host.may_publish.clear()
+    host.refuse = "no"
+    repo.commit(APP)
+    with repo.start_push(url, "main") as first:
+        next(line for line in first.stderr if "Launching" in line)
+        with repo.start_push(url, "main") as second:
+            next(line for line in second.stderr if "Waiting for another push to this app" in line)
+            host.may_publish.set()
+            assert "Push rejected" in first.stderr.read()
+            host.refuse = ""
+            assert "Released v3" in second.stderr.read()
+    assert (first.returncode, second.returncode) == (1, 0)
+
+
 def test_an_unknown_language_is_rejected_with_the_next_step(host: Any, repo: Any) -> None:
     repo.commit({"main.rs": "fn main() {}"})
     said = repo.push(f"{host.url}/shop.git", ok=False)
