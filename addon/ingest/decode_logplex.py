@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SEQUENCE_BITS = 26
 """Sequence numbers of a segment: its bodies, 80 MiB at most, hold fewer than 2^26 frames of 3 bytes."""
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 _EVENT = r"(?s)^\s*@\[(?P<tag>[^\s\]]+)\] (?P<json>\{.*)$"
 """Treasure Data's rule also wants the closing brace; a line that breaks off before it is a dead letter."""
 _TAGGED = r"^\s*@\[[^\s\]]+\] \{"
@@ -111,7 +112,7 @@ class _Account:
         router = pc.and_(heroku, pc.equal(rows["process"], "router"))
         tagged = pc.and_(pc.invert(heroku), pc.match_substring_regex(rows["message"], _TAGGED))
         events = self._events(rows, tagged) if pc.any(tagged).as_py() else tagged
-        hashed = pc.match_substring(rows["message"], "#")
+        hashed = pa.chunked_array([pa.array(_with_byte(rows["message"], "#"))])
         metrics = (
             pc.and_(pc.match_substring_regex(rows["message"], _METRIC), pc.invert(events))
             if pc.any(hashed).as_py()
@@ -119,9 +120,11 @@ class _Account:
         )
         metrics = self._metrics(rows, pc.and_(metrics, pc.invert(router)))
         taken = pc.or_(events, metrics)
-        self._add("router", router_table(rows.filter(router)))
-        self._add("dyno", _by_line(rows.filter(pc.and_not(pc.and_not(heroku, router), taken)), "dyno"))
-        self._app(rows.filter(pc.and_not(pc.invert(heroku), taken)))
+        if pc.any(heroku).as_py():
+            self._add("router", router_table(rows.filter(router)))
+            self._add("dyno", _by_line(rows.filter(pc.and_not(pc.and_not(heroku, router), taken)), "dyno"))
+        rest = pc.and_not(pc.invert(heroku), taken)
+        self._app(rows if pc.all(rest).as_py() else rows.filter(rest))
 
     def _add(self, table: str, rows: pa.Table) -> None:
         names = ["time", *(name for name, _ in LOG_TABLES[table])]
@@ -212,6 +215,20 @@ def _lines_of(texts: pa.Array) -> bytes:
     return bytes(memoryview(whole.buffers()[2])[offsets[whole.offset] : offsets[whole.offset + len(whole)]])
 
 
+def _with_byte(texts: pa.ChunkedArray, byte: str) -> Flags:
+    """Tell which texts have an ASCII character in them; several times faster than a substring match."""
+    flags = [np.zeros(0, bool)]
+    for chunk in texts.chunks:
+        offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        found = np.zeros(len(chunk), bool)
+        if len(chunk) and chunk.buffers()[2] is not None:
+            data = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+            places = np.flatnonzero(data == ord(byte)) + offsets[0]
+            found[np.searchsorted(offsets, places, side="right") - 1] = True
+        flags.append(found)
+    return np.concatenate(flags)
+
+
 def _text(column: pa.Array) -> pa.Array:
     """Return bytes as text; where they are no UTF-8, the bad bytes are spelled out in hex."""
     try:
@@ -270,9 +287,9 @@ def _parsed(messages: pa.ChunkedArray) -> pa.Array:
         for index, text in zip(picks.tolist(), messages.take(pa.array(picks)).to_pylist(), strict=True):
             if line_fault(text.encode()) is None:
                 data[index] = text
-    pairs = pc.match_substring(messages, "=")
-    if pc.any(pairs).as_py():
-        picks = pc.indices_nonzero(pc.and_not(pairs, objects)).to_numpy()
+    picks = np.flatnonzero(_with_byte(messages, "="))
+    if len(picks):
+        picks = picks[~objects.take(pa.array(picks)).to_numpy().astype(bool)]
         some = messages.take(pa.array(picks))
         for index, text in _matching(picks, some):
             found = log_lines.parse_logfmt(text)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import re
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
@@ -35,8 +34,7 @@ _CHUNK_ROWS = 8_192
 _NESTING = 6
 _FIXMAP, _MAP16, _MAP32 = 0x80, 0xDE, 0xDF
 """First bytes of a map: up to 15 members in the low half byte, or 2 or 4 bytes of count behind."""
-_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]")
-"""A float whose exponent is all ones. It may match inside other values too: the row is looked at."""
+_FLOAT32, _FLOAT64 = 0xCA, 0xCB
 
 
 def _rows_type() -> Any:
@@ -124,14 +122,24 @@ def _fast(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]], record_bytes
         rows = _decoder.decode(b"\xdd" + struct.pack(">I", len(starts) - 1) + body)
     except _FAULTS:
         return None
-    suspects = [found.start() + int(starts[0]) for found in _NOT_FINITE.finditer(body)]
-    if any(_not_finite(rows[np.searchsorted(starts, place, side="right") - 1]) for place in suspects):
+    suspects = np.unique(np.searchsorted(starts - starts[0], _odd_floats(body), side="right") - 1)
+    if any(_not_finite(rows[row]) for row in suspects.tolist()):
         return None
     if not np.array_equal(
         np.fromiter(map(len, rows), np.int64, len(rows)), _member_counts(data, starts[:-1])
     ):
         return None  # a key twice: the decoder kept the last one only
     return _encoder.encode_lines(rows)
+
+
+def _odd_floats(body: bytes) -> Ints:
+    """Return where a float may start whose exponent is all ones: NaN or infinite, if it is a float at all."""
+    data = np.frombuffer(body, np.uint8)
+    at = np.flatnonzero((data[1:-1] | 0x80) == 0xFF)  # noqa: PLR2004 - 7F or FF: sign and the exponent's top
+    before, behind = data[at], data[at + 2]
+    wide = (before == _FLOAT64) & (behind >= 0xF0)  # noqa: PLR2004 - the exponent's last four bits
+    found: Ints = at[wide | ((before == _FLOAT32) & (behind >= 0x80))].astype(np.int64)  # noqa: PLR2004 - its last
+    return found
 
 
 def _not_finite(value: Any) -> bool:

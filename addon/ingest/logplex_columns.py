@@ -120,6 +120,12 @@ def _walk_frames(bodies: Sequence[bytes]) -> tuple[Ints, Ints, Ints, list[BadFra
     return (np.array(headers, np.int64), np.array(ends, np.int64), np.array(owner, np.int64), lost)
 
 
+def _all_in(rising: Ints, wanted: Ints) -> bool:
+    """Tell whether every wanted number is among the rising ones."""
+    places = np.minimum(np.searchsorted(rising, wanted), len(rising) - 1)
+    return bool(np.array_equal(rising[places], wanted))
+
+
 def parse_bodies(bodies: Sequence[bytes]) -> LogColumns:
     """Return the messages of the bodies as columns; what is no message is in ``bad``. Never raises."""
     joined = b"".join(bodies)
@@ -127,7 +133,7 @@ def parse_bodies(bodies: Sequence[bytes]) -> LogColumns:
     body_starts = np.concatenate([[0], np.cumsum([len(body) for body in bodies])]).astype(np.int64)
     guess = _guess_frames(buffer) if len(buffer) >= len("1 <0>1 ") else None
     lost: list[BadFrame] = []
-    if guess is not None and bool(np.isin(body_starts[:-1], guess[0]).all()):
+    if guess is not None and _all_in(guess[0], body_starts[:-1]):
         starts, header, end = guess
         owner = np.searchsorted(body_starts, starts, side="right") - 1
     else:
