@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.analyses import journeys
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.inputs import CONVERSIONS, PATHS, TOUCHES
 from jobs.contracts.errors import ParameterError
-from jobs.contracts.parameters import choice, flag, listing, number, parameter
+from jobs.contracts.parameters import Check, choice, flag, listing, number, parameter
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.engine.text import literal, query
 
@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 MODELS = ("first", "last", "last_non_direct", "linear", "position")
 #: Defined, but not computed by this version.
 PLANNED_MODELS = ("time_decay", "markov", "shapley")
+PRESETS = {"default": (0.4, 0.2, 0.4), "treasure_data": (0.35, 0.3, 0.35)}
 _TOLERANCE = 1e-9
+
+
+def _position() -> tuple[str, Check]:
+    """Three weights, or the name of a preset."""
+    weights, check_weights = listing(number(), low=3, high=3)
+
+    def check(name: str, value: Any) -> tuple[float, ...]:
+        if isinstance(value, str):
+            return PRESETS[choice(*PRESETS)[1](name, value)]
+        checked: tuple[float, ...] = check_weights(name, value)
+        return checked
+
+    return f"{weights}, or a preset: {', '.join(PRESETS)}", check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +41,14 @@ class Parameters(journeys.JourneyParameters):
     """Parameters of `attribution`."""
 
     models: tuple[str, ...] = parameter(
-        MODELS, listing(choice(*MODELS, planned=PLANNED_MODELS), low=1, unique=True), "the models to compute"
+        MODELS,
+        listing(choice(*MODELS, planned=PLANNED_MODELS), low=1, unique=True),
+        "the models to compute",
+        aliases=("model",),
     )
     position: tuple[float, ...] = parameter(
-        (0.4, 0.2, 0.4),
-        listing(number(), low=3, high=3),
+        PRESETS["default"],
+        _position(),
         "credit of the first touch, of all in the middle, of the last; they add up to 1",
         unit="fractions",
     )

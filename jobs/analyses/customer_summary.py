@@ -25,8 +25,14 @@ class Parameters:
         optional(instant()),
         "the last day that counts, included; the last day with a transaction when null",
         unit="Unix seconds",
+        aliases=("as_of", "E"),
     )
-    unit: str = parameter("day", choice("day", "week"), "the purchase period: a UTC day, or a Monday week")
+    unit: str = parameter(
+        "day",
+        choice("day", "week"),
+        "the purchase period: a UTC day, or a Monday week",
+        aliases=("period", "period_unit"),
+    )
     freq_multiplier: int = parameter(
         1,
         integer(1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.inputs import EVENTS
@@ -40,12 +40,15 @@ def _steps(name: str, value: Any) -> tuple[tuple[str, ...], ...]:
 class Parameters(ReportRange):
     """Parameters of `funnel`."""
 
+    PLANNED: ClassVar = ("exclusions", "breakdown", "entity", "count", "stitch")
+
     steps: tuple[tuple[str, ...], ...] = required((_STEPS, _steps), "the events in their order")
     window: int | None = parameter(
         1_209_600,
         optional(integer(0)),
         "longest time from the first to the last step, included; any when null",
         unit="seconds",
+        aliases=("W", "window_s"),
     )
     ties: str = parameter("seq", choice(*_ORDERS), "when an event follows another")
     mode: str = parameter(
@@ -132,7 +135,10 @@ def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
     bounds = engine.collect(query("funnel", "asof_bounds")).to_pylist()[0]
     span = bounds["last_time"] - bounds["first_time"]
     window = span if parameters.window is None else min(parameters.window, span)
-    time_bits, seq_bits = (span + window).bit_length(), (bounds["last_seq"] - bounds["first_seq"]).bit_length()
+    time_bits, seq_bits = (
+        (span + window).bit_length(),
+        (bounds["last_seq"] - bounds["first_seq"]).bit_length(),
+    )
     bits = bounds["entities"].bit_length() + time_bits + seq_bits
     places = {
         "number": "BIGINT" if bits <= _BIGINT_BITS else "HUGEINT",

@@ -101,8 +101,20 @@ ITEMS = InputTable(
     (
         varchar("item"),
         varchar("segment", "NULL or absent: (all)", nullable=True, required=False),
-        seconds("period_start", "any second of the row's period", nullable=True, required=False),
-        Column("value", ColumnType.NUMBER, nullable=True, required=False, doc="what sum and last work on"),
+        seconds(
+            "period_start",
+            "any second of the row's period, its first where period is null",
+            nullable=True,
+            required=False,
+        ),
+        Column(
+            "value",
+            ColumnType.NUMBER,
+            nullable=True,
+            required=False,
+            doc="what sum and last work on; also called metric",
+            aliases=("metric",),
+        ),
         varchar("user_id", "what count_distinct counts", nullable=True, required=False),
         seconds(
             "time",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jobs.analyses.analysis import ReportRange
 from jobs.contracts.errors import InputError
@@ -22,11 +22,14 @@ UNATTRIBUTED = "(unattributed)"
 class JourneyParameters(ReportRange):
     """Which touches belong to a conversion."""
 
+    PLANNED: ClassVar[tuple[str, ...]] = ("stitch",)
+
     lookback: int = parameter(
         2_592_000,
         integer(0),
         "how long before the conversion a touch may lie, included on both ends",
         unit="seconds",
+        aliases=("lookback_s",),
     )
     touch_reuse: str = parameter(
         "all",
@@ -38,7 +41,10 @@ class JourneyParameters(ReportRange):
     )
     max_touches: int | None = parameter(None, optional(integer(1)), "only the last n touches of a conversion")
     exclude_channels: tuple[str, ...] = parameter(
-        (), listing(text(), unique=True), "channels to leave out of the path"
+        (),
+        listing(text(), unique=True),
+        "channels to leave out of the path",
+        aliases=("excluded_channels",),
     )
     direct: str = parameter("direct", text(), "the channel that last_non_direct passes over")
 
@@ -67,7 +73,9 @@ def from_paths(engine: Engine) -> None:
     if bad:
         raise InputError(f"paths: {bad} rows have a negative count in conversions or nulls")
     number = engine.dialect.surrogate("label")
-    journeys = query("attribution", "journeys_from_paths", number=number, value_type=value_type(engine, "paths"))
+    journeys = query(
+        "attribution", "journeys_from_paths", number=number, value_type=value_type(engine, "paths")
+    )
     engine.materialize("attribution_journeys", journeys)
     parts = engine.dialect.split_table("attribution_journeys", "label", ">")
     engine.view("attribution_eligible", query("attribution", "touches_from_paths", parts=parts))

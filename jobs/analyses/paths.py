@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jobs.analyses import journeys, sessions
 from jobs.analyses.analysis import Analysis, Present
@@ -24,11 +24,16 @@ _SEPARATOR = " > "
 class Parameters(journeys.JourneyParameters):
     """Parameters of `paths`. Those of touches apply to conversion paths, those of events to session paths."""
 
+    PLANNED: ClassVar[tuple[str, ...]] = ("start", "end", "through", "grouping", "stitch")
+
     collapse: str = parameter(
         "consecutive", choice("consecutive", "none", "set"), "which repeats become one step"
     )
     max_length: int = parameter(
-        10, integer(1, 1_000), "steps to keep: the first ones of a session, the last ones before a conversion"
+        10,
+        integer(1, 1_000),
+        "steps to keep: the first ones of a session, the last ones before a conversion",
+        aliases=("L",),
     )
     min_count: int = parameter(1, integer(1), "leave out paths that fewer entities took")
     entity: str = parameter("session", choice("session", "user"), "whose events make a path")

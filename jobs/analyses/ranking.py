@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jobs.analyses import periods
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.inputs import ITEMS
+from jobs.analyses.ranking_periods import place
 from jobs.contracts.errors import InputError, ParameterError
 from jobs.contracts.parameters import choice, flag, integer, listing, number, optional, parameter, text
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
@@ -36,19 +37,33 @@ _METRICS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(ReportRange):
-    """Parameters of `ranking`. The report range selects the periods that start inside it."""
+    """Parameters of `ranking`. With `period`, the report range selects the periods that start inside it."""
 
+    PLANNED: ClassVar = ("approx", "as_of")
     metric: str = parameter("sum", choice(*_METRICS, planned=("score",)), "what items are ranked by")
     period: str | None = parameter(
-        None, optional(choice(*periods.UNITS)), "the length of a period; one period for everything when null"
+        None,
+        optional(choice(*periods.UNITS)),
+        "the length of a period; when null the report range, else each period_start, else everything is one",
     )
     segments: tuple[str, ...] | None = parameter(
-        None, optional(listing(text(), low=1, unique=True)), "only these segments; all when null"
+        None,
+        optional(listing(text(), low=1, unique=True)),
+        "only these segments; all when null",
+        aliases=("segment", "segment_list"),
     )
     direction: str = parameter("desc", choice("desc", "asc"), "whether the largest or the smallest is first")
-    ties: str = parameter("min", choice(*_TIES), "which rank is shown and compared between periods")
+    ties: str = parameter(
+        "min",
+        choice(*_TIES),
+        "which rank is shown and compared between periods",
+        aliases=("tie_method", "tie"),
+    )
     top: int | None = parameter(
-        None, optional(integer(1)), "keep items whose min rank is at most this; all when null"
+        None,
+        optional(integer(1)),
+        "keep items whose min rank is at most this; all when null",
+        aliases=("top_n", "n"),
     )
     strict_n: bool = parameter(False, flag(), "cut by the ordinal instead: never more than `top` rows")
     other: bool = parameter(False, flag(), "add a row (other) with what the cut left out")
@@ -59,15 +74,6 @@ class Parameters(ReportRange):
         super().__post_init__()
         if self.top is None and (self.strict_n or self.other):
             raise ParameterError("parameters strict_n and other: they need top, the number of items to keep")
-
-
-def _period_column(parameters: Parameters, columns: frozenset[str]) -> str | None:
-    if parameters.period is None:
-        return None
-    for column in ("period_start", "time"):
-        if column in columns:
-            return column
-    raise InputError("items: column period_start (Unix seconds) is missing; parameter period needs it")
 
 
 def _check_columns(parameters: Parameters, columns: frozenset[str]) -> None:
@@ -91,30 +97,29 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     `average` the column `rank` holds the min rank, and movement is the difference of the average ranks cut
     to a whole number.
 
-    Periods are UTC hours, days, Monday weeks or calendar months, found from `period_start` or else `time`;
-    rows without one are left out. `movement` = previous rank - current rank, positive is up; status is new,
+    Periods are UTC hours, days, Monday weeks or calendar months, found from `period_start` or else
+    `time`; rows without one are left out. Without `period` the report range is one period, compared with
+    the range of the same length before it (the same number of calendar months, when both ends are month
+    starts); rows are placed by `time` or else `period_start`. Without that too, each `period_start` is a
+    period, compared with the one before at the same distance as all; where the distances differ, with the
+    one before in the list. `movement` = previous rank - current rank, positive is up; status is new,
     dropped, up, down or same. Ranks compare before the cut: an item that fell out of the top is down, not
-    dropped; a dropped item is listed when its previous rank was inside the cut. The first period has nothing
-    before it: all are new. A period without any row is not reported.
+    dropped; a dropped item is listed when its previous rank was inside the cut. The first period has
+    nothing before it: all are new. A period without any row is not reported.
 
     `top` keeps every item whose min rank is at most it, so ties may make more rows; `strict_n` cuts by
     ordinal. `share` and `cumulative_share` are fractions of the segment's total in the period before the
     cut, NULL when that is 0; `cumulative_share` runs in ordinal order.
     """
     _check_columns(parameters, present["items"])
-    dialect, unit = engine.dialect, parameters.period
-    column = _period_column(parameters, present["items"])
-    number_of = periods.index(dialect, unit, column) if unit and column else "CAST(0 AS BIGINT)"
-    start_of = periods.start(dialect, unit, "period") if unit else literal(parameters.from_ or 0)
+    placing = place(engine, parameters, present["items"])
     segments = "TRUE"
     if parameters.segments is not None:
         segments = f"COALESCE(segment, '(all)') IN ({text_list(parameters.segments)})"
-    rows = (
-        f"{segments} AND {column} IS NOT NULL"
-        if column
-        else f"{segments} AND {_range_of_rows(parameters, present)}"
+    engine.view(
+        "ranking_placed",
+        query("ranking", "placed", period=placing.number, segments=f"{segments} AND {placing.rows}"),
     )
-    engine.view("ranking_placed", query("ranking", "placed", period=number_of, segments=rows))
     relation = "ranking_placed"
     if parameters.metric == "last":
         relation = "ranking_placed_last"
@@ -127,23 +132,13 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     engine.materialize("ranking_ranked", query("ranking", "ranked", direction=parameters.direction.upper()))
     shown, moving = _TIES[parameters.ties]
     engine.view("ranking_moved", query("ranking", "moved", shown=shown, moving=moving))
-    reported = parameters.covers(start_of.replace("period", "moved.period")) if unit else "TRUE"
-    engine.materialize("ranking_cut", query("ranking", "cut", inside=_inside(parameters), reported=reported))
-    result = query("ranking", "ranking", period_start=start_of)
+    cut = query("ranking", "cut", inside=_inside(parameters), reported=placing.reported)
+    engine.materialize("ranking_cut", cut)
+    result = query("ranking", "ranking", period_start=placing.start)
     if parameters.other:
-        result = f"{result}\nUNION ALL\n{query('ranking', 'other', period_start=start_of)}"
+        result = f"{result}\nUNION ALL\n{query('ranking', 'other', period_start=placing.start)}"
     engine.view("ranking", result)
     return {"ranking": "ranking"}
-
-
-def _range_of_rows(parameters: Parameters, present: Present) -> str:
-    """Without periods the report range selects rows by their time, where they have one."""
-    for column in ("time", "period_start"):
-        if column in present["items"]:
-            return parameters.covers(column)
-    if parameters.from_ is not None or parameters.to is not None:
-        raise InputError("items: parameters from and to need a column time or period_start (Unix seconds)")
-    return "TRUE"
 
 
 def _inside(parameters: Parameters) -> str:
@@ -156,7 +151,7 @@ def _inside(parameters: Parameters) -> str:
 
 ANALYSIS = Analysis(
     name="ranking",
-    version=1,
+    version=2,
     summary="top items by segment and period, with all tie methods, shares and movement",
     inputs=(ITEMS,),
     outputs=(

@@ -26,18 +26,21 @@ class Parameters:
 
     mode: str = parameter("day_n", choice(*_USERS), "what counts as retained at an age")
     period: str = parameter(
-        "week", choice("day", "week", "month"), "the length of a cohort and of an age step"
+        "week",
+        choice("day", "week", "month"),
+        "the length of a cohort and of an age step",
+        aliases=("period_unit", "unit"),
     )
     start_event: str | None = parameter(
-        None, optional(text()), "the event that puts a user into a cohort; any when null"
+        None, optional(text()), "the event that puts a user into a cohort; any when null", aliases=("start",)
     )
     return_event: str | None = parameter(
-        None, optional(text()), "the event that counts as coming back; any when null"
+        None, optional(text()), "the event that counts as coming back; any when null", aliases=("return",)
     )
     data_through: int | None = parameter(
         None,
         optional(instant(end_of_day=True)),
-        "the last second that the data holds; a date means its whole day; the last event's second when null",
+        "a second of the last period included; a date means its whole day; the last event's second when null",
         unit="Unix seconds",
     )
     max_age: int | None = parameter(None, optional(integer(0)), "the largest age to report", unit="periods")
@@ -66,43 +69,38 @@ def _is(event: str | None) -> str:
     return f"event = {text_literal(event)}" if event is not None else "TRUE"
 
 
-def _data_through(engine: Engine, parameters: Parameters) -> int:
-    if parameters.data_through is not None:
-        return parameters.data_through
-    latest = engine.collect(query("staging", "latest", relation="events")).to_pylist()[0]["latest"]
-    return 0 if latest is None else int(latest)
-
-
-def _last_period(engine: Engine, unit: str, second: int) -> tuple[int, bool]:
-    """The number of the period that holds a second, and whether it ends with that second."""
-    numbers = engine.collect(
-        f"SELECT {periods.index(engine.dialect, unit, literal(second))} AS last,"
-        f" {periods.index(engine.dialect, unit, literal(second + 1))} AS following"
-    ).to_pylist()[0]
-    return numbers["last"], numbers["following"] > numbers["last"]
+def _last_period(engine: Engine, parameters: Parameters) -> tuple[int, int, bool]:
+    """The last period included: its number, its last second, and whether the data reaches that second."""
+    dialect, unit = engine.dialect, parameters.period
+    latest = engine.collect(query("staging", "latest", relation="events")).to_pylist()[0]["latest"] or 0
+    second = latest if parameters.data_through is None else parameters.data_through
+    number = periods.index(dialect, unit, literal(second))
+    following = periods.start(dialect, unit, f"({number} + 1)")
+    found = engine.collect(f"SELECT {number} AS last, {following} - 1 AS last_second").to_pylist()[0]
+    return found["last"], found["last_second"], max(second, latest) >= found["last_second"]
 
 
 def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
     """Count, for each cohort and age, the users who came back.
 
     A user's cohort is the period (UTC day, Monday week or calendar month) of their first start event ever,
-    so it does not depend on a report range. The age is the difference of period numbers. Return events count
-    from the second of the start event on; age 0 is 100 % when start and return event are the same.
+    so it does not depend on a report range. The age is the difference of period numbers: a return event
+    anywhere in the cohort's period has age 0, so age 0 is 100 % when start and return event are the same.
+    Events after the period of `data_through` do not count, those of that period all do.
 
     `day_n`: active in the period of that age. `unbounded`: last active at that age or later. `bracket`:
     active at any age low..high, both included; `age` is low. `rolling`: the age is the number of full
     24-hour days since the start's second, and its last day ends a calendar day later than with `day_n`.
 
-    A cell exists only when the cohort has lived through it (cohort + age, or + high, is at most the period of
-    `data_through`): later cells are absent, never zero. `mature` is false where the last period of the cell
-    is that of `data_through` and the data does not cover it to its last second; for `rolling` also where the
-    age's last day runs into a day that is not covered. `rate` is users / cohort_size, a fraction.
-    `breakdown` is the property of the start event, `(all)` without one. `retention_pooled` adds up mature
-    cells only.
+    A cell exists only when the cohort has lived through it (cohort + age, or + high, is at most the
+    period of `data_through`): later cells are absent, never zero. `mature` is false where the last period
+    of the cell is that of `data_through` and neither `data_through` nor any event reaches its last
+    second; for `rolling` also where the age's last day runs into a day that is not covered. `rate` is
+    users / cohort_size, a fraction. `breakdown` is the property of the start event, `(all)` without one.
+    `retention_pooled` adds up mature cells only.
     """
     dialect, unit = engine.dialect, parameters.period
-    through = _data_through(engine, parameters)
-    last, ended = _last_period(engine, unit, through)
+    last, through, ended = _last_period(engine, parameters)
     engine.materialize(
         "retention_starts",
         query(
@@ -157,7 +155,7 @@ def _grid(engine: Engine, parameters: Parameters, last: int) -> str:
 
 ANALYSIS = Analysis(
     name="retention",
-    version=1,
+    version=2,
     summary="how many users of each cohort came back at each age",
     inputs=(EVENTS,),
     outputs=(

@@ -29,6 +29,7 @@ class Parameters:
         optional(instant()),
         "the day to look from, included; the last day with a transaction when null",
         unit="Unix seconds",
+        aliases=("A", "end"),
     )
     method: str = parameter(
         "ntile", choice("ntile", "thresholds"), "equal-sized groups, or the cut points below"

@@ -27,7 +27,11 @@ class Parameters(ReportRange):
     """Parameters of `sessions`."""
 
     timeout: int = parameter(
-        1_800, integer(0), "a longer pause than this starts a new session", unit="seconds"
+        1_800,
+        integer(0),
+        "a longer pause than this starts a new session",
+        unit="seconds",
+        aliases=("timeout_s", "gap"),
     )
     split_on_day: bool = parameter(False, flag(), "also start a new session when the UTC day changes")
     split_on_campaign: bool = parameter(False, flag(), "also start one when utm_campaign changes")

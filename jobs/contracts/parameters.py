@@ -29,12 +29,24 @@ class ParameterSpec:
     allowed: str
     unit: str | None
     doc: str
+    aliases: tuple[str, ...] = ()
 
 
-def parameter(default: Any, check: tuple[str, Check], doc: str, *, unit: str | None = None) -> Any:
-    """A dataclass field with its contract. `check` is one of the makers below: (allowed, function)."""
+def parameter(
+    default: Any,
+    check: tuple[str, Check],
+    doc: str,
+    *,
+    unit: str | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field with its contract. `check` is one of the makers below: (allowed, function).
+
+    `aliases` are other names under which the definitions, or other tools, know it.
+    """
     allowed, function = check
-    return dataclasses.field(default=default, metadata={_KEY: ParameterSpec(function, allowed, unit, doc)})
+    spec = ParameterSpec(function, allowed, unit, doc, aliases)
+    return dataclasses.field(default=default, metadata={_KEY: spec})
 
 
 def refuse(name: str, given: Any, allowed: str) -> ParameterError:
@@ -91,10 +103,15 @@ def text() -> tuple[str, Check]:
 
 
 def choice(*options: str, planned: Sequence[str] = ()) -> tuple[str, Check]:
-    """One of the options. `planned` values get an error of their own: known, but not built."""
+    """One of the options, also when spelt with - or a space for _.
+
+    `planned` values get an error of their own: known, but not built.
+    """
     allowed = "one of " + ", ".join(options)
 
     def check(name: str, value: Any) -> str:
+        if isinstance(value, str):
+            value = value.replace("-", "_").replace(" ", "_")
         if isinstance(value, str) and value in planned:
             raise ParameterError(
                 f"parameter {name}: {value!r} is not available in this version; give {allowed}"
@@ -109,11 +126,13 @@ def choice(*options: str, planned: Sequence[str] = ()) -> tuple[str, Check]:
 def listing(
     item: tuple[str, Check], *, low: int = 0, high: int | None = None, unique: bool = False
 ) -> tuple[str, Check]:
-    """A list whose items all pass `item`."""
+    """A list whose items all pass `item`; a string alone is a list of one."""
     limits = f" of {low} to {high}" if high is not None else (f" of at least {low}" if low else "")
     allowed = f"a list{limits}, each {item[0]}"
 
     def check(name: str, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str):
+            value = [value]
         if (
             not isinstance(value, list | tuple)
             or len(value) < low
@@ -179,7 +198,13 @@ def parse(kind: type[P], given: Mapping[str, Any]) -> P:
             dataclass's own `__post_init__` refuses.
     """
     fields = {external_name(field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = _by_own_names(fields, given)
     unknown = sorted(set(given) - set(fields))
+    if unknown and unknown[0] in getattr(kind, "PLANNED", ()):
+        raise ParameterError(
+            f"parameter {unknown[0]} is not available in this version;"
+            f" this analysis takes {', '.join(fields)}"
+        )
     if unknown:
         raise ParameterError(
             f"unknown parameter {unknown[0]}; this analysis takes {', '.join(fields) or 'none'}"
@@ -190,6 +215,18 @@ def parse(kind: type[P], given: Mapping[str, Any]) -> P:
         raise ParameterError(f"parameter {missing[0]} is required: give {spec.allowed} ({spec.doc})")
     values = {fields[name].name: spec_of(fields[name]).check(name, value) for name, value in given.items()}
     return kind(**values)
+
+
+def _by_own_names(fields: Mapping[str, dataclasses.Field[Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values under the parameters' own names."""
+    names = {alias: name for name, field in fields.items() for alias in spec_of(field).aliases}
+    renamed: dict[str, Any] = {}
+    for name, value in given.items():
+        own = names.get(name, name)
+        if own in renamed:
+            raise ParameterError(f"parameter {own} is given twice, also as {name}; give it once")
+        renamed[own] = value
+    return renamed
 
 
 def required(check: tuple[str, Check], doc: str, *, unit: str | None = None) -> Any:

@@ -35,6 +35,7 @@ class Column:
             NULL.
         unit: seconds, minor currency units, a fraction; None for names and plain counts.
         is_time: whether values outside 0..MAX_TIME are excluded and counted under `<name>_out_of_range`.
+        aliases: other names that a file may use for it, without `--map`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column:
     unit: str | None = None
     is_time: bool = False
     doc: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

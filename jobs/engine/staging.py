@@ -109,7 +109,8 @@ def _locate(
         )
     found: dict[str, tuple[str, SourceColumn]] = {}
     for column in contract.columns:
-        name = source.names.get(column.name, column.name)
+        spelt = next((name for name in (column.name, *column.aliases) if name in columns), column.name)
+        name = source.names.get(column.name, spelt)
         if name in columns:
             found[column.name] = (name, columns[name])
             _check_type(contract, column, name, columns[name], is_csv=source.is_csv)
@@ -249,7 +250,7 @@ def _increases(engine: Engine, contract: InputTable) -> str | None:
 
 
 def _distinct(engine: Engine, relation: str, unique: Sequence[str], expected: int) -> int:
-    """How many keys there are. As many hashes as rows prove that no key repeats; else the keys are counted."""
+    """How many keys there are. As many hashes as rows prove that none repeats; else the keys are counted."""
     hashes = query("staging", "distinct_keys", keys=engine.dialect.row_hash(unique), relation=relation)
     if engine.collect(hashes).to_pylist()[0]["n"] == expected:
         return expected

@@ -98,8 +98,8 @@ class DuckEngine:
 
     Args:
         threads: how many threads a query may use; DuckDB's own choice when None.
-        memory_limit: DuckDB's spelling, e.g. `2GB`; its own choice when None. What does not fit goes to files in
-            a folder of the system's temporary folder, which is removed on close.
+        memory_limit: DuckDB's spelling, e.g. `2GB`; its own choice when None. What does not fit goes
+            to files in a folder of the system's temporary folder, which is removed on close.
     """
 
     name = "duckdb"

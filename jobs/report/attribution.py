@@ -29,9 +29,8 @@ def attribution(run: RunFolder, rows: list[Row]) -> Section:
     finding = _leaders({model: max(channels, key=_by(shares, model)) for model in models})
     chart = _chart(channels, models, shares, finding)
     table = _money(channels, models, shares, rows)
-    return Section(
-        "Attribution", finding, _EXPLANATION, run, (chart,), (("Credited value by channel and model", table),)
-    )
+    caption = f"{run.amount('Credited value')}, by channel and model"
+    return Section("Attribution", finding, _EXPLANATION, run, (chart,), ((caption, table),))
 
 
 def _by(shares: dict[str, dict[str, float]], model: str) -> charts.Key:
@@ -80,7 +79,12 @@ def _money(
     touches = {row["channel"]: row["touches"] for row in rows}
     leading = models[-1]
     return grid(
-        ("Channel", "Touches", f"Conversions, {label(leading)}", *(f"Value, {label(m)}" for m in models)),
+        (
+            "Channel",
+            "Touches",
+            f"Conversions, {label(leading)}",
+            *(label(model) for model in models),
+        ),
         [
             (
                 label(name),

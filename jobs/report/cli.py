@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 USER_MISTAKE = 2
 FAILURE = 1
 _PIPED_WIDTH = 120
+_LEAST_WIDTH = 60
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,8 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the HTML report here")
     parser.add_argument("--title", default="Report", help="the title of the HTML report")
+    parser.add_argument("--currency", default="", help="the unit of the amounts, such as USD")
     parser.add_argument("--terminal", action="store_true", help="print the tables; so it does without --out")
     return parser
+
+
+def _piped_width() -> int:
+    """`COLUMNS` when it is set to something useful, as terminals and watchers do."""
+    columns = os.environ.get("COLUMNS", "")
+    return max(_LEAST_WIDTH, int(columns)) if columns.isdecimal() else _PIPED_WIDTH
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,9 +54,9 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     console = Console()
     if not console.is_terminal:
-        console = Console(width=_PIPED_WIDTH)
+        console = Console(width=_piped_width())
     try:
-        runs = [RunFolder.open(path) for path in options.run]
+        runs = [RunFolder.open(path, options.currency) for path in options.run]
         if options.terminal or options.out is None:
             render_terminal(runs, console)
         if options.out is not None:

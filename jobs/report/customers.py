@@ -37,7 +37,7 @@ def summary(run: RunFolder, rows: list[Row]) -> Section:
     )
     bars = [{"label": names[n], "value": buckets[n], "text": percent(buckets[n] / total)} for n in names]
     table = grid(
-        ("Purchases", "Customers", "Share", "Mean repeat purchase"),
+        ("Purchases", "Customers", "Share", run.amount("Mean repeat purchase")),
         [
             (
                 names[n],
@@ -85,7 +85,14 @@ def rfm(run: RunFolder, rows: list[Row]) -> Section:
         for name in order
     ]
     table = grid(
-        ("Segment", "Customers", "Share of customers", "Money", "Share of money", "Money per customer"),
+        (
+            "Segment",
+            "Customers",
+            "Share of customers",
+            run.amount("Money"),
+            "Share of money",
+            run.amount("Money per customer"),
+        ),
         [
             (
                 label(name),
@@ -100,7 +107,10 @@ def rfm(run: RunFolder, rows: list[Row]) -> Section:
         numeric=(1, 3, 5),
     )
     chart = Chart(
-        finding, f"Bars of the money of each segment. {finding}.", charts.bars(bars, "money, net"), table
+        finding,
+        f"Bars of the money of each segment. {finding}.",
+        charts.bars(bars, run.amount("money, net")),
+        table,
     )
     explanation = (
         "Every customer has three scores, the highest is best: recency (how lately they bought), frequency"

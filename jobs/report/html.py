@@ -47,6 +47,7 @@ def render_html(runs: Sequence[RunFolder], title: str, out: Path) -> None:
     )
     page = environment.get_template(_TEMPLATE).render(
         title=title,
+        currency=next((run.currency for run in runs if run.currency), ""),
         sections=[
             (section, [(chart, next(drawings)) for chart in section.charts], provenance(section.run))
             for section in report.sections

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobs.report import charts
 from jobs.report.model import Cell, Chart, Grid, Section, grid
 from jobs.report.sankey import layout
-from jobs.report.wording import count, duration, label, money, percent, plural, shorten
+from jobs.report.wording import count, duration, label, money, percent, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,15 +44,15 @@ def paths(run: RunFolder, rows: list[Row]) -> Section:
         explanation,
         run,
         (chart,),
-        (("Top paths", _table(rows, noun, journeys=journeys)),),
+        (("Top paths", _table(run, rows, noun, journeys=journeys)),),
     )
 
 
-def _table(rows: Sequence[Row], noun: str, *, journeys: bool) -> Grid:
+def _table(run: RunFolder, rows: Sequence[Row], noun: str, *, journeys: bool) -> Grid:
     """The paths; of conversion paths every entity is a conversion, so that column says nothing there."""
     converted = () if journeys else ("Conversions",)
     return grid(
-        ("Path", f"{noun.capitalize()}s", "Share", *converted, "Value", "Median time"),
+        ("Path", f"{noun.capitalize()}s", "Share", *converted, run.amount("Value"), "Median time"),
         [
             (
                 _spell(row["path"]),
@@ -169,13 +169,13 @@ def funnel(run: RunFolder, rows: list[Row]) -> Section:
     if worst is not None:
         lost = worst[0]["entities"] - worst[1]["entities"]
         before, after = (label(row["step_name"]) for row in worst)
-        title = f"Most are lost between “{before}” and “{after}”: {plural(lost, 'user')}"
+        title = f"Most are lost between “{before}” and “{after}”: {count(lost)}"
     chart = Chart(
         title,
         f"Bars of how many reach each of {len(shown)} steps. {finding}.",
-        charts.bars(bars, "users"),
+        charts.bars(bars, "how many get there"),
         table,
     )
     return Section(
-        "Funnel", finding, "Steps in order; a bar is how many users got at least that far.", run, (chart,)
+        "Funnel", finding, "Steps in order; a bar is how many got at least that far.", run, (chart,)
     )

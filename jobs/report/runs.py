@@ -25,13 +25,15 @@ class RunFolder:
     Attributes:
         path: the folder.
         manifest: what `manifest.json` holds.
+        currency: the unit of its amounts, such as `USD`; empty when nobody said.
     """
 
     path: Path
     manifest: dict[str, Any]
+    currency: str = ""
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path, currency: str = "") -> RunFolder:
         """Read the manifest of a folder.
 
         Raises:
@@ -48,12 +50,16 @@ class RunFolder:
             raise InputError(f"{file} cannot be read ({error}); run the analysis again") from error
         if not isinstance(manifest, dict):
             raise InputError(f"{file} holds no JSON object; run the analysis again")
-        return cls(path, manifest)
+        return cls(path, manifest, currency)
 
     @property
     def analysis(self) -> str:
         """The analysis's name, such as `ranking`."""
         return str(self.manifest.get("analysis", self.path.name))
+
+    def amount(self, name: str) -> str:
+        """A heading of amounts with their unit: `Value, USD`."""
+        return f"{name}, {self.currency}" if self.currency else name
 
     def param(self, name: str, default: Any = None) -> Any:
         """A parameter of the run."""

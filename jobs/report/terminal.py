@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _BAR = 12
 _ROWS = 12
 _CELL = 60
+_GAP = 1
+_LEAST_COLUMNS = 2
+_HASH = 12
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _TONES = {"up": "green", "down": "red", "new": "cyan", "dropped": "dim"}
 
@@ -43,10 +47,8 @@ def render_terminal(runs: Sequence[RunFolder], console: Console) -> None:
         for caption, grid in grids:
             if caption != section.finding:
                 console.print(Text(clean(caption), style="italic"))
-            console.print(_table(grid))
-        console.print(
-            Text(clean("; ".join(f"{name}: {value}" for name, value in provenance(section.run))), style="dim")
-        )
+            console.print(_table(grid, console.width))
+        console.print(Text(clean(_origin(section.run)), style="dim"))
     for note in report.notes:
         console.print(Text(clean(note), style="dim"))
 
@@ -58,24 +60,63 @@ def bar(fraction: float, width: int = _BAR) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
-def _table(grid: Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, heading in enumerate(grid.headings):
+def _origin(run: RunFolder) -> str:
+    """Where a section comes from in one line; the HTML report and the manifest tell it in full."""
+    facts = dict(provenance(run))
+    digest = facts["result hash"][:_HASH]
+    return f"{facts['analysis']} on {facts['engine']}; read {facts.get('rows read', '?')}; result {digest}"
+
+
+def _table(grid: Grid, width: int) -> Table:
+    """Draw a table that fits: first its headings wrap, then the bars go, then columns from the right."""
+    rows = [[_cell(cell) for cell in row] for row in grid.rows[:_ROWS]]
+    if _total_width(grid, rows) > width:
+        rows = [[_cell(cell, drawn=False) for cell in row] for row in grid.rows[:_ROWS]]
+    columns = len(grid.headings)
+    while columns > _LEAST_COLUMNS and _total_width(grid, rows, columns) > width:
+        columns -= 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP, 0, 0))
+    for index, heading in enumerate(grid.headings[:columns]):
         right = index in grid.numeric
         table.add_column(
-            clean(heading), justify="right" if right else "left", overflow="ellipsis", no_wrap=True
+            _wrapped(clean(heading), _cell_width(rows, index)),
+            justify="right" if right else "left",
+            vertical="bottom",
+            overflow="ellipsis",
+            no_wrap=True,
         )
-    for row in grid.rows[:_ROWS]:
-        table.add_row(*(_cell(cell) for cell in row))
+    for row in rows:
+        table.add_row(*row[:columns])
     left_out = grid.left_out + max(0, len(grid.rows) - _ROWS)
     if left_out:
         table.add_row(Text(f"… {left_out:,} more", style="dim"))
+    if columns < len(grid.headings):
+        missing = len(grid.headings) - columns
+        table.caption = f"{missing} more column{'s' if missing > 1 else ''} in a wider terminal"
+        table.caption_justify = "left"
     return table
 
 
-def _cell(cell: Cell) -> Text:
+def _wrapped(heading: str, width: int) -> str:
+    """Break a heading at its spaces so that it takes no more room than what stands below it."""
+    return "\n".join(textwrap.wrap(heading, max(width, 1), break_long_words=False, break_on_hyphens=False))
+
+
+def _cell_width(rows: Sequence[Sequence[Text]], index: int) -> int:
+    return max((row[index].cell_len for row in rows), default=0)
+
+
+def _total_width(grid: Grid, rows: Sequence[Sequence[Text]], columns: int | None = None) -> int:
+    widths = [
+        max(_cell_width(rows, index), *(len(word) for word in heading.split()), 1)
+        for index, heading in enumerate(grid.headings[:columns])
+    ]
+    return sum(widths) + (_GAP + 1) * (len(widths) - 1)
+
+
+def _cell(cell: Cell, *, drawn: bool = True) -> Text:
     text = clean(cell.text)
     text = text if len(text) <= _CELL else text[: _CELL - 1] + "…"
-    drawn = Text(text if cell.bar is None else f"{bar(cell.bar)} {text:>6}")
-    drawn.stylize(_TONES.get(cell.tone or "", ""))
-    return drawn
+    shown = Text(text if cell.bar is None or not drawn else f"{bar(cell.bar)} {text:>6}")
+    shown.stylize(_TONES.get(cell.tone or "", ""))
+    return shown

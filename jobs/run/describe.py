@@ -61,7 +61,12 @@ def _parameter(field: dataclasses.Field[Any]) -> dict[str, Any]:
     described = {"name": external_name(field.name), "required": required}
     if not required:
         described["default"] = field.default
-    return described | {"allowed": spec.allowed, "unit": spec.unit, "doc": spec.doc}
+    return described | {
+        "allowed": spec.allowed,
+        "unit": spec.unit,
+        "doc": spec.doc,
+        "aliases": list(spec.aliases),
+    }
 
 
 def render(description: dict[str, Any]) -> str:
@@ -77,7 +82,8 @@ def render(description: dict[str, Any]) -> str:
     for entry in description["parameters"]:
         default = "required" if entry["required"] else f"default {entry['default']!r}"
         unit = f", {entry['unit']}" if entry["unit"] else ""
-        lines.append(f"  {entry['name']}: {entry['doc']} ({entry['allowed']}{unit}; {default})")
+        aliases = f"; also called {', '.join(entry['aliases'])}" if entry["aliases"] else ""
+        lines.append(f"  {entry['name']}: {entry['doc']} ({entry['allowed']}{unit}; {default}{aliases})")
     for table in description["outputs"]:
         lines += [
             "",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 1 << 20
+
+
 def hash_files(files: Sequence[Path]) -> str:
     """SHA-256 over the bytes of the files in the order given."""
     digest = hashlib.sha256()
@@ -26,13 +28,13 @@ def hash_files(files: Sequence[Path]) -> str:
 def hash_tables(tables: Mapping[str, tuple[pa.Table, Sequence[str]]]) -> str:
     """SHA-256 over result tables, each with the columns of its unique key.
 
-    Rows are taken in key order and columns in the table's order, so neither the engine nor the order of the
-    file matters. Doubles count by their first nine significant digits, rounded twice: to twelve digits, which
-    takes away the last-bit noise that summing in another order leaves, then to nine, which so never has to
-    decide a tie like 0.1234567895 on noise. What remains is a number within that noise (about 1e-15 of it) of
-    a twelve-digit tie right beside a nine-digit one: a chance of about 1e-7 for each double that differs
-    between the engines at all. Integers add up exactly on both, so few do. Two such runs have different hashes,
-    never equal ones for different results.
+    Rows are taken in key order and columns in the table's order, so neither the engine nor the order of
+    the file matters. Doubles count by their first nine significant digits, rounded twice: to twelve
+    digits, which takes away the last-bit noise that summing in another order leaves, then to nine, which
+    so never has to decide a tie like 0.1234567895 on noise. What remains is a number within that noise
+    (about 1e-15 of it) of a twelve-digit tie right beside a nine-digit one: a chance of about 1e-7 for
+    each double that differs between the engines at all. Integers add up exactly on both, so few do. Two
+    such runs have different hashes, never equal ones for different results.
     """
     digest = hashlib.sha256()
     for name in sorted(tables):
@@ -54,7 +56,16 @@ def _hash_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
     else:
         texts = pc.fill_null(column.cast(pa.large_string()), "")
         digest.update(pc.binary_length(texts).to_numpy().astype("int64").tobytes())
-        digest.update("".join(texts.to_pylist()).encode())
+        for chunk in texts.chunks:
+            _hash_bytes(digest, chunk)
+
+
+def _hash_bytes(digest: hashlib._Hash, chunk: pa.Array) -> None:
+    """The bytes of all texts of a chunk, one after the other, straight from its buffer."""
+    _, offsets, data = chunk.buffers()
+    if data is not None and len(chunk):
+        ends = memoryview(offsets).cast("q")
+        digest.update(memoryview(data)[ends[chunk.offset] : ends[chunk.offset + len(chunk)]])
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

@@ -96,7 +96,9 @@ def run_analysis(
     # The files are hashed beside the work: neither waits for the other.
     with ThreadPoolExecutor(1, "hash-inputs") as beside:
         hashes = {
-            table: beside.submit(hash_files, source.files) for table, source in sources.items() if source.files
+            table: beside.submit(hash_files, source.files)
+            for table, source in sources.items()
+            if source.files
         }
         staged, tables = _compute(analysis, engine, parameters, sources)
     manifest = {
@@ -106,7 +108,9 @@ def run_analysis(
         "params": to_json(parameters),
         "engine": engine.name,
         "engine_version": engine.version,
-        "inputs": {table: _describe(sources[table], info, hashes.get(table)) for table, info in staged.items()},
+        "inputs": {
+            table: _describe(sources[table], info, hashes.get(table)) for table, info in staged.items()
+        },
         "rows_in": {table: info.rows_in for table, info in staged.items()},
         "rows_excluded": {table: dict(info.excluded) for table, info in staged.items()},
         "outputs": {

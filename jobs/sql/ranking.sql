@@ -1,3 +1,7 @@
+-- name: starts
+-- The period starts that there are.
+SELECT DISTINCT period_start AS start FROM items WHERE period_start IS NOT NULL ORDER BY start
+
 -- name: placed
 -- Every row with its period number and its segment.
 SELECT item, COALESCE(segment, '(all)') AS segment, $period AS period, value, user_id, time

@@ -14,8 +14,8 @@ WHERE place = 1
 -- The ages at which each user came back, once each.
 SELECT DISTINCT starts.user_id, starts.cohort, starts.breakdown, $age AS age
 FROM retention_starts AS starts
-INNER JOIN events ON events.user_id = starts.user_id AND events.time >= starts.started_at
-WHERE $is_return AND events.time <= $data_through
+INNER JOIN events ON events.user_id = starts.user_id
+WHERE $is_return AND events.time <= $data_through AND $age >= 0
 
 -- name: sizes
 -- Cohorts with their sizes.

@@ -44,19 +44,22 @@ def test_cells_equal_a_plain_computation(run: Any, rows: list[Any], mode: str, t
     }
     table = run("retention", {"events": events}, params).tables["retention"]
     found = {(row["cohort_start"] // DAY, row["age"]): row for row in table.to_pylist()}
-    known = [row for row in rows if row[1] <= through]
+    last_second = (through // DAY + 1) * DAY - 1
+    known = [row for row in rows if row[1] <= last_second]
     first: dict[str, int] = {}
     for user, time, event in sorted(known, key=lambda row: row[1]):
         if event == "start":
             first.setdefault(user, time)
     ages: dict[str, set[int]] = defaultdict(set)
     for user, time, event in known:
-        if event == "back" and user in first and time >= first[user]:
+        if event == "back" and user in first:
             ages[user].add(
                 (time - first[user]) // DAY if mode == "rolling" else time // DAY - first[user] // DAY
             )
+    ages = defaultdict(set, {user: {age for age in found if age >= 0} for user, found in ages.items()})
     last = through // DAY
-    complete = last + 1 if (through + 1) % DAY == 0 else last
+    reached = max([through, *(time for _, time, _ in rows)])
+    complete = last + 1 if reached >= last_second else last
     wanted = {}
     for cohort in {time // DAY for time in first.values()}:
         users = [user for user, time in first.items() if time // DAY == cohort]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import json
 import re
 from html.parser import HTMLParser
@@ -205,7 +206,27 @@ def test_the_terminal_says_the_same_findings(runs: list[RunFolder]) -> None:
 
 
 def test_the_terminal_fits_a_narrow_window(runs: list[RunFolder]) -> None:
-    assert max(map(len, terminal_of(runs, width=80).splitlines())) <= 80
+    for width in (80, 120):
+        lines = terminal_of(runs, width=width).splitlines()
+        assert max(map(len, lines)) <= width
+        # Only the line that counts the rows left out begins with it: no heading and no value is cut.
+        assert [line for line in lines if "…" in line and not line.startswith("… ")] == []
+
+
+def test_a_table_too_wide_for_the_terminal_says_what_it_leaves_out(runs: list[RunFolder]) -> None:
+    attribution = [run for run in runs if run.analysis == "attribution"]
+    wide, narrow = terminal_of(attribution, width=120), terminal_of(attribution, width=60)
+    assert "more column" not in wide
+    assert re.search(r"\d more columns? in a wider terminal", narrow)
+
+
+def test_amounts_carry_their_currency(runs: list[RunFolder], tmp_path: Path) -> None:
+    told = [RunFolder.open(run.path, "EUR") for run in runs]
+    printed = terminal_of(told, width=400)
+    for heading in ("Value, EUR", "Credited value, EUR", "Money, EUR", "Mean repeat purchase, EUR"):
+        assert heading in printed
+    assert "Amounts are in EUR." in page_of(told, tmp_path)[0]
+    assert "EUR" not in terminal_of(runs, width=400)
 
 
 def test_the_numbers_of_a_finding_are_those_of_the_data(runs: list[RunFolder]) -> None:
