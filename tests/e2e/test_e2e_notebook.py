@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 import tdclient
+from deltalake import DeltaTable
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Sluice
@@ -96,3 +97,17 @@ def test_the_notebook_says_what_is_wrong_with_a_database_that_is_not_there(
     done = run_notebook(sluice, tmp_path, SLUICE_NOTEBOOK_DATABASE="nowhere")
     assert done.returncode != 0
     assert "nowhere" in done.stderr
+
+
+def test_the_tables_are_open_to_a_delta_reader_without_sluice(sluice: Sluice, imported: None) -> None:
+    assert imported is None
+    with contextlib.closing(
+        tdclient.Client(apikey=sluice.env["TD_API_KEY"], endpoint=sluice.env["TD_API_SERVER"])
+    ) as td:
+        job = td.query("shop", "SELECT time, user_id, value_minor FROM events ORDER BY 1, 2", type="presto")
+        job.wait()
+        ours = [tuple(row) for row in job.result()]
+    (folder,) = (sluice.home / "addon" / "warehouse").glob("*/shop/events")
+    foreign = DeltaTable(folder).to_pyarrow_table(columns=["time", "user_id", "value_minor"])
+    assert len(ours) == 50
+    assert sorted(zip(*foreign.to_pydict().values(), strict=True)) == ours
