@@ -111,7 +111,8 @@ def checkout() -> ResponseReturnValue:
         order_id = request.form["order_id"][:64]
         value_minor = whole_number("value_minor", lowest=0, highest=MAX_VALUE_MINOR)
     first, pieces = next(iter(cart)), sum(cart.values())
-    emit("purchase", order_id=order_id, value_minor=value_minor, quantity=pieces, product=first)
+    title = PRODUCTS[first].title
+    emit("purchase", order_id=order_id, value_minor=value_minor, quantity=pieces, product=first, title=title)
     write_line(logfmt(at="info", msg="order placed", order=order_id, pieces=pieces, value_minor=value_minor))
     return jsonify(order_id=order_id, pieces=pieces, value_minor=value_minor), 201
 

@@ -1,4 +1,4 @@
-"""The three analyses of the demo, run by the add-on on what landed: paths, products, customers.
+"""The analyses of the demo, run by the add-on on what landed: paths, products, customers.
 
 Channels follow the shop's own tags; the amounts, days and customers are the real ones.
 """
@@ -35,11 +35,13 @@ FROM events WHERE event = 'landing'
 CONVERSIONS = (
     "SELECT order_id AS conversion_id, user_id, time, value_minor FROM events WHERE event = 'purchase'"
 )
-ITEMS = "SELECT product AS item, time, quantity AS value FROM events WHERE event = 'purchase'"
+ITEMS = "SELECT title AS item, time, quantity AS value FROM events WHERE event = 'purchase'"
 TRANSACTIONS = (
     "SELECT user_id AS customer_id, time, value_minor AS amount_minor FROM events WHERE event = 'purchase'"
 )
 
+STEPS = "SELECT user_id || ' ' || CAST(time / 86400 AS VARCHAR) AS user_id, time, seq, event FROM events"
+"""A customer's day is one visit: it is visits that end with or without a purchase."""
 PURCHASES = "SELECT user_id, time, seq, event FROM events WHERE event = 'purchase'"
 _AT_ONCE = 2
 
@@ -55,11 +57,16 @@ class Planned:
 
 PATHS = Planned("paths", {"touches": TOUCHES, "conversions": CONVERSIONS})
 ATTRIBUTION = Planned("attribution", {"touches": TOUCHES, "conversions": CONVERSIONS})
+FUNNEL = Planned(
+    "funnel",
+    {"events": STEPS},
+    {"steps": ["landing", "product_view", "add_to_cart", "purchase"], "window": 86_400},
+)
 RANKING = Planned("ranking", {"items": ITEMS}, {"period": "month", "top": 5})
 SUMMARY = Planned("customer_summary", {"transactions": TRANSACTIONS})
 RFM = Planned("rfm", {"transactions": TRANSACTIONS})
 RETENTION = Planned("retention", {"events": PURCHASES}, {"period": "month"})
-ALL = (PATHS, ATTRIBUTION, RANKING, SUMMARY, RFM, RETENTION)
+ALL = (PATHS, ATTRIBUTION, FUNNEL, RANKING, SUMMARY, RFM, RETENTION)
 
 
 def run_analyses(client: Client, runs: Path, show: Callable[[str], None]) -> list[Path]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from addon.cli.client import Client
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.75
 _LOOK_BACK_MICROS = 5_000_000
 """How far behind the newest row a late one may come and still be found."""
 _MICROS = 1_000_000

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _REPORT_SECONDS = 120
+_CURRENCY = ("--currency", "USD")
 
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
     """Write the HTML report of these runs; return its path."""
-    _report([*_runs(runs), "--title", "The Disc Shop", "--out", str(out)], subprocess.DEVNULL)
+    _report([*_runs(runs), *_CURRENCY, "--title", "The Disc Shop", "--out", str(out)], subprocess.DEVNULL)
     return out
 
 
 def print_tables(runs: Sequence[Path]) -> None:
     """Print the readable tables of these runs on our stdout, as wide and colourful as that is."""
     sys.stdout.flush()
-    _report([*_runs(runs), "--terminal"], None)
+    _report([*_runs(runs), *_CURRENCY, "--terminal"], None)
 
 
 def _runs(folders: Sequence[Path]) -> list[str]:
