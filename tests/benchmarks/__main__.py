@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,7 +144,7 @@ def table(outcomes: list[Outcome]) -> Table:
 
 
 def run_all(modules: list[Path], out: Path) -> int:
-    """Run the modules one after the other, print the table, write the JSON; 1 when any of them crashed."""
+    """Run the modules one after the other, print the table, write the JSON; 1 for a crash or a doubled name."""
     progress, console = Console(stderr=True), Console()
     if not console.is_terminal:
         console = Console(width=160)
@@ -152,15 +153,18 @@ def run_all(modules: list[Path], out: Path) -> int:
         progress.print(f"running {short_name(module)} ...", markup=False)
         outcomes.append(run_isolated(module))
         progress.print(f"  {outcomes[-1].seconds:.1f} s", markup=False)
+    figures = [figure for outcome in outcomes for figure in outcome.figures]
+    doubled = sorted(name for name, times in Counter(item["name"] for item in figures).items() if times > 1)
     console.print(machine(), markup=False, highlight=False, soft_wrap=True)
     console.print(table(outcomes))
     out.parent.mkdir(parents=True, exist_ok=True)
-    figures = [figure for outcome in outcomes for figure in outcome.figures]
     out.write_text(json.dumps(figures, indent=2) + "\n")
     for outcome in outcomes:
         if outcome.error is not None:
             progress.print(f"{outcome.name} crashed:\n{outcome.error}", markup=False, highlight=False)
-    return 1 if any(outcome.error is not None for outcome in outcomes) else 0
+    if doubled:
+        progress.print(f"two figures have one name: {', '.join(doubled)}", markup=False, highlight=False)
+    return 1 if doubled or any(outcome.error is not None for outcome in outcomes) else 0
 
 
 def main(argv: list[str] | None = None) -> int:

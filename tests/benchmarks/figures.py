@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 import statistics
@@ -62,8 +63,12 @@ class Figure:
                 peer does not hold, since nothing shows that it does.
 
         Raises:
-            ValueError: The bar cannot be read, or its unit is not the figure's.
+            ValueError: The bar cannot be read, its unit is not the figure's, or a measurement is not a number
+                above zero (a benchmark that measured nothing must not pass for a fast one).
         """
+        for measurement in (value, peer_value):
+            if measurement is not None and not (math.isfinite(measurement) and measurement > 0):
+                raise ValueError(f"{name} measured {measurement} {unit}, which is no measurement")
         ratio = value / peer_value if peer_value else None
         return cls(name, value, unit, peer, peer_value, ratio, bar, _holds(bar, value, unit, ratio))
 

@@ -45,6 +45,14 @@ def test_a_relative_bar_without_its_peer_does_not_hold() -> None:
     assert (figure.ratio, figure.holds) == (None, False)
 
 
+@pytest.mark.parametrize(
+    ("value", "peer_value"), [(0, None), (float("inf"), None), (float("nan"), 1), (1, 0)]
+)
+def test_what_is_no_measurement_is_refused(value: float, peer_value: float | None) -> None:
+    with pytest.raises(ValueError, match="no measurement"):
+        Figure.measured("a", value, "rows/s", bar=">= 6 x peer", peer="p", peer_value=peer_value)
+
+
 @pytest.mark.parametrize("bar", ["fast", ">= six x peer", "<= 2 ms", ""])
 def test_an_unreadable_bar_is_refused(bar: str) -> None:
     with pytest.raises(ValueError, match="bar"):
@@ -102,3 +110,11 @@ def test_only_runs_one_part_and_names_the_others_on_a_typo(tmp_path: Path) -> No
     wrong = bench(tmp_path, "--only", "god")
     assert wrong.returncode == 1
     assert "bad, good" in wrong.stderr
+
+
+def test_two_figures_of_one_name_fail_the_run(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"bench_{name}.py").write_text(GOOD)
+    done = bench(tmp_path)
+    assert done.returncode == 1
+    assert "two figures have one name: good.lag, good.rate" in done.stderr
