@@ -144,7 +144,7 @@ def table(outcomes: list[Outcome]) -> Table:
 
 
 def run_all(modules: list[Path], out: Path) -> int:
-    """Run the modules one after the other, print the table, write the JSON; 1 for a crash or a doubled name."""
+    """Run the modules in turn, print the table, write the JSON; 1 if one crashed or a name is doubled."""
     progress, console = Console(stderr=True), Console()
     if not console.is_terminal:
         console = Console(width=160)
