@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from addon.models.jobs import Job, JobOutcome, JobState
+from addon.query.java import java_binds, java_home
 from addon.query.service import Query, QueryService
 from addon.query.worker import QueryFailed, worker_uid
 from platform_core.base.errors import InvalidInput
@@ -74,6 +75,7 @@ class AnalysisExecution:
             UserError: an input's query is refused.
             QueryFailed: an input or the analysis failed, or was killed.
         """
+        java = await asyncio.to_thread(java_home) if job.request.params["engine"] == "spark" else None
         place = self._scratch / str(account.id) / f"{job.id}.{job.epoch}"
         shutil.rmtree(place, ignore_errors=True)
         for folder in ("in", "out", "tmp"):
@@ -82,7 +84,7 @@ class AnalysisExecution:
         for table, sql in job.request.params["inputs"].items():
             rows += await self._materialise(account, job, table, sql, place / "in", kill)
         own(place, worker_uid(account.id))
-        await self._compute(account, job, place, kill)
+        await self._compute(account, job, place, java, kill)
         shutil.rmtree(place / "in")
         shutil.rmtree(place / "tmp", ignore_errors=True)
         manifest = (place / "out" / "manifest.json").read_text()
@@ -107,11 +109,13 @@ class AnalysisExecution:
                 raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
         return reply.rows
 
-    async def _compute(self, account: Account, job: Job, place: Path, kill: asyncio.Event) -> None:
+    async def _compute(
+        self, account: Account, job: Job, place: Path, java: Path | None, kill: asyncio.Event
+    ) -> None:
         root = _INSIDE if self._sandbox.isolation.own_files else str(place)
         with (place / "stderr").open("w+b") as errors:
             process = await self._sandbox.spawn(
-                _spec(job.request.params, account, place, root),
+                _spec(job.request.params, account, place, root, java),
                 stdout=errors.fileno(),
                 stderr=errors.fileno(),
             )
@@ -135,7 +139,9 @@ class AnalysisExecution:
                 raise QueryFailed(kind, text or f"The analysis ended with code {status.code}.")
 
 
-def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -> SandboxSpec:
+def _spec(
+    params: Mapping[str, Any], account: Account, place: Path, root: str, java: Path | None
+) -> SandboxSpec:
     inputs = [f"--input={table}={root}/in/{table}.parquet" for table in params["inputs"]]
     temporary = f"{root}/tmp"  # noqa: S108  (below the job's own folder)
     environment = {
@@ -150,8 +156,8 @@ def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",
     }
-    if "JAVA_HOME" in os.environ:
-        environment["JAVA_HOME"] = os.environ["JAVA_HOME"]
+    if java is not None:
+        environment["JAVA_HOME"] = str(java)
     return SandboxSpec(
         argv=[
             *(sys.executable, "-s", "-m", "jobs", "run", params["name"], f"--engine={params['engine']}"),
@@ -162,7 +168,11 @@ def _spec(params: Mapping[str, Any], account: Account, place: Path, root: str) -
         env=environment,
         cwd=root,
         uid=worker_uid(account.id),
-        binds=[*python_binds(["jobs"]), Bind(place, root, writable=True)],
+        binds=[
+            *python_binds(["jobs"]),
+            *(java_binds(java) if java is not None else ()),
+            Bind(place, root, writable=True),
+        ],
         hostname="analysis",
         memory_bytes=_MEMORY,
         max_pids=_MAX_PIDS,

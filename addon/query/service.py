@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from addon.query.dialects import CompiledQuery, compile_query, result_type
+from addon.query.compiler import Compiler
+from addon.query.dialects import CompiledQuery, result_type
 from addon.query.shown import table_view
 from addon.query.td_functions import Times
 from addon.query.worker import Reply, Request, Worker
@@ -67,6 +68,7 @@ class QueryService:
     ) -> None:
         """Take the ports that a query passes."""
         self._catalog = catalog
+        self._compiler = Compiler(catalog)
         self._warehouse = warehouse
         self._ingestor = ingestor
         self._pool = pool
@@ -126,15 +128,7 @@ class QueryService:
         """
         now = int(self._clock.now())
         times = Times(now, now if query.scheduled is None else query.scheduled)
-        return await asyncio.to_thread(
-            compile_query,
-            query.sql,
-            query.dialect,
-            account.id,
-            query.database,
-            self._catalog.table_exists,
-            times,
-        )
+        return await self._compiler.compile(account, query.sql, query.dialect, query.database, times)
 
     async def _pin(self, account: Account, compiled: CompiledQuery) -> Mapping[str, _Pinned]:
         """Pass the flush barrier, then pin one snapshot per table, with the schema it is shown by."""
