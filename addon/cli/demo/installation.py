@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import subprocess
@@ -9,9 +10,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from addon.cli.failures import Exit, Failure
+from addon.cli.failures import Failure
 from addon.cli.home import Home
 from addon.cli.recipe import from_shell
+from addon.cli.tether import tethered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,11 @@ class Running:
         """
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                self._argv, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+                tethered(self._argv, signal.SIGTERM),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
             )
         if self._first_line() != "ready":
             self.end()
@@ -112,11 +118,12 @@ class Running:
         """Return the variables that clients need."""
         return from_shell(self.home.recipe())
 
-    def wait(self) -> Exit:
-        """Stay until Ctrl-C or the end of it."""
-        try:
+    def wait(self) -> None:
+        """Stay until Ctrl-C.
+
+        Raises:
+            Failure: it ended by itself.
+        """
+        with contextlib.suppress(KeyboardInterrupt):
             self._running().wait()
-        except KeyboardInterrupt:
-            self.stop()
-            return Exit.OK
-        raise self.death() or RuntimeError("ended, yet alive")
+            raise self.death() or RuntimeError("ended, yet alive")

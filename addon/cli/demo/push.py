@@ -9,6 +9,7 @@ import subprocess
 from collections import deque
 from typing import TYPE_CHECKING
 
+from addon.cli.demo.processes import follow
 from addon.cli.failures import Failure
 from addon.cli.home import write_private
 
@@ -61,23 +62,16 @@ def push(
     helper = f"credential.helper=store --file={shlex.quote(str(secret))}"
     argv = ["git", "-c", helper, "push", f"https://{git_host}/{app}.git", "main"]
     lines: deque[str] = deque(maxlen=200)
+
+    def take(line: str) -> None:
+        lines.append(line)
+        show(line.strip().removeprefix("remote: "))
+
     try:
-        with subprocess.Popen(
-            argv,
-            cwd=checkout,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        ) as process:
-            for line in process.stderr or ():
-                lines.append(line.rstrip())
-                show(line.strip().removeprefix("remote: "))
+        code = follow(argv, take, cwd=checkout, env=env)
     finally:
         secret.unlink(missing_ok=True)
-    if process.returncode != 0:
+    if code != 0:
         raise Failure(
             "git push failed", "\n".join(list(lines)[-_TAIL_LINES:]), "Mend the app, then push again."
         )

@@ -17,11 +17,13 @@ from addon.cli.demo.analyses import run_analyses
 from addon.cli.demo.console import Console
 from addon.cli.demo.freshness import FreshnessProbe
 from addon.cli.demo.installation import Running
+from addon.cli.demo.keep import instructions
 from addon.cli.demo.platform import PlatformClient
 from addon.cli.demo.push import commit_copy, git_env, push
 from addon.cli.demo.report import print_tables, write_report
 from addon.cli.demo.traffic import Ledger, drive
 from addon.cli.failures import Exit, Failure
+from addon.cli.home import Home
 from addon.cli.ports import DEFAULT_BASE, Ports, suggest_base
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ APP = "shop"
 PLAN = "sluice:standard"
 CONFIG = {"SHOP_REPLAY": "1"}
 DYNOS = {"web": 1, "worker": 1}
+_ROOM_BYTES = 256 << 20
+"""Some five times what a whole run takes."""
 FRESH_SECONDS = 2.0
 """99 of 100 lines must be in a query's answer within this."""
 
@@ -67,34 +71,63 @@ def run_demo(root: Path | None, port_base: int | None, *, keep: bool) -> Exit:
     Raises:
         Failure: a step failed, or a count is off.
     """
-    started, console, examples = time.monotonic(), Console(), Examples.find()
-    base = port_base if port_base is not None else _free_base()
-    home = (root or Path(tempfile.mkdtemp(prefix="sluice-demo-"))).resolve()
-    home.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell started us with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
-    running = Running(home, base)
+    examples = Examples.find()
+    base = port_base if port_base is not None else _free_base()
+    home = (root or _new_home(examples)).resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        _run(Running(home, base), examples, home, f"ports {base} to {base + 5}, home {home}", keep=keep)
+    except KeyboardInterrupt:
+        _forget(root, home)
+        raise
+    except BaseException:
+        _say(f"The logs are in {Home(home).logs}")
+        raise
+    _forget(root, home)
+    return Exit.OK
+
+
+def _run(running: Running, examples: Examples, home: Path, where: str, *, keep: bool) -> None:
+    started, console = time.monotonic(), Console()
     try:
         with console.step("start the platform and the add-on") as step:
             running.start()
-            step.detail = f"ports {base} to {base + 5}, home {home}"
+            step.detail = where
         report = _steps(console, running, examples, home)
         _say(f"Done in {time.monotonic() - started:.0f} s: every event that was sent is a row, once.")
         print(f"\nReport with charts: {report}", flush=True)
         if keep:
-            return _keep(running)
+            _keep(running)
         with console.step("stop everything"):
             running.stop()
     except BaseException as error:
         death = running.death()
         running.end()
-        _say(f"The logs are in {running.home.logs}")
         if death is not None and isinstance(error, Failure):
             raise death from error  # what the step saw was only the consequence
         raise
+
+
+def _new_home(examples: Examples) -> Path:
+    """Make a home folder among the temporary files, or in the clone where those have no room."""
+    folder = Path(tempfile.gettempdir())
+    if shutil.disk_usage(folder).free < _ROOM_BYTES:
+        folder = examples.results.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < _ROOM_BYTES:
+            why = f"neither {tempfile.gettempdir()} nor {folder} has {_ROOM_BYTES >> 20} MiB free"
+            raise Failure("There is no room for the demo", why, "Free some, or give a --home elsewhere.")
+    return Path(tempfile.mkdtemp(prefix="sluice-demo-", dir=folder))
+
+
+def _forget(root: Path | None, home: Path) -> None:
+    """Remove a home folder that we made ourselves; one that was given is the caller's."""
     if root is None:
-        shutil.rmtree(home)
-    return Exit.OK
+        shutil.rmtree(home, ignore_errors=True)
+        if home.exists():
+            _say(f"Some files in {home} belong to others; remove it with: sudo rm -r {home}")
 
 
 def _free_base() -> int:
@@ -189,11 +222,19 @@ def describe_freshness(probe: FreshnessProbe, rows: int) -> str:
     return f"{measured}; the bar of {FRESH_SECONDS:.0f} s is {verdict}"
 
 
-def _keep(running: Running) -> Exit:
+def _keep(running: Running) -> None:
+    """Show the recipe and stay until Ctrl-C.
+
+    Raises:
+        Failure: the installation ended by itself.
+    """
     recipe = running.recipe()
     _say("\nIt goes on running until Ctrl-C.")
     _say(f"  shop:     {recipe['SLUICE_ROUTER_URL']} with the header Host: {landed.HOST}")
     _say(f"  platform: {recipe['SLUICE_PLATFORM_URL']}")
     _say(f"  add-on:   {recipe['SLUICE_API_URL']}")
-    _say(f'  recipe:   eval "$(sluice env --home {running.home.root})"')
-    return running.wait()
+    beside = Path(sys.executable).with_name("sluice")
+    command = str(beside) if beside.is_file() else "sluice"
+    _say("\nIn another terminal:")
+    print(instructions(running.home.root, APP, landed.HOST, command, sys.executable), flush=True)
+    running.wait()

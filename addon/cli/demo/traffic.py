@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from addon.cli.demo.processes import follow
 from addon.cli.failures import Failure
 
 if TYPE_CHECKING:
@@ -57,11 +57,12 @@ def drive(driver: Path, router_url: str, host: str, ledger: Path, show: Callable
     """
     argv = [sys.executable, str(driver), "--url", router_url, "--host", host, "--ledger", str(ledger)]
     said: deque[str] = deque(maxlen=10)
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr or ():
-            said.append(line.rstrip())
-            show(line.strip().removeprefix("traffic: "))
-    if process.returncode != 0:
+
+    def take(line: str) -> None:
+        said.append(line)
+        show(line.strip().removeprefix("traffic: "))
+
+    if follow(argv, take) != 0:
         raise Failure(
             "The traffic stopped", "\n".join(said), f"Read the shop's log: heroku logs --app {host}"
         )

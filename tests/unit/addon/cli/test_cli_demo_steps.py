@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,15 +22,16 @@ from addon.cli.client import Rows
 from addon.cli.demo.console import Console
 from addon.cli.demo.freshness import FreshnessProbe
 from addon.cli.demo.installation import Running
+from addon.cli.demo.keep import instructions
 from addon.cli.demo.platform import PlatformClient
+from addon.cli.demo.processes import follow
 from addon.cli.demo.push import commit_copy, git_env, push
-from addon.cli.demo.run import Examples
+from addon.cli.demo.run import Examples, _forget, _new_home
 from addon.cli.demo.traffic import drive
 from addon.cli.failures import Exit, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def silent(_: str) -> None:
@@ -177,3 +184,71 @@ def test_a_death_in_the_middle_is_told_in_its_own_words(
     with pytest.raises(Failure, match="The add-on ended with exit code 3"):
         running.wait()
     assert running.end() == 1
+
+
+def test_a_step_that_is_interrupted_takes_its_program_along(tmp_path: Path) -> None:
+    code = "import os, sys, time; print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)"
+
+    def interrupt(line: str) -> None:
+        (tmp_path / "pid").write_text(line)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow([sys.executable, "-c", code], interrupt)
+    assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+
+
+def test_a_demo_that_is_killed_takes_the_installation_along(tmp_path: Path) -> None:
+    """Not by ``kill -9`` either: the installation gets SIGTERM, so that it ends in order."""
+    up = (
+        "import os, pathlib, signal, sys, time\n"
+        "end = lambda *_: sys.exit(pathlib.Path(sys.argv[1]).write_text('ended') and 0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    demo = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from addon.cli.demo.installation import Running\n"
+        "running = Running(Path(sys.argv[1]), 7080)\n"
+        f"running._argv = [sys.executable, '-c', {up!r}, sys.argv[1] + '/ended']\n"
+        "running.start(); print(running._process.pid, flush=True); time.sleep(60)"
+    )
+    argv = [sys.executable, "-c", demo, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        watched = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    with os.fdopen(watched) as pidfd:
+        assert select.select([pidfd], [], [], 10)[0], "the installation still runs"
+    assert (tmp_path / "ended").read_text() == "ended"
+
+
+def test_what_to_type_is_sound_shell_whatever_the_home_is_called(tmp_path: Path) -> None:
+    text = instructions(tmp_path / "it's $HOME", "shop", "shop.localhost", "/a b/sluice", sys.executable)
+    assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
+    first = next(line for line in text.splitlines() if line.startswith("eval"))
+    shown = first.removeprefix('eval "$(').removesuffix(')"')
+    assert shlex.split(shown) == ["/a b/sluice", "env", "--home", str(tmp_path / "it's $HOME")]
+
+
+def test_a_home_of_our_own_is_removed_and_a_given_one_is_kept(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    _forget(home, home)
+    assert home.is_dir()
+    _forget(None, home)
+    assert not home.exists()
+
+
+def test_without_room_among_the_temporary_files_the_home_is_made_in_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {tempfile.gettempdir(): 1 << 20, str(tmp_path / "build"): 1 << 40}
+    monkeypatch.setattr(
+        "addon.cli.demo.run.shutil.disk_usage", lambda path: SimpleNamespace(free=free[str(path)])
+    )
+    examples = Examples(tmp_path, tmp_path, tmp_path / "build" / "demo")
+    assert _new_home(examples).parent == tmp_path / "build"
+    free[str(tmp_path / "build")] = 1 << 20
+    with pytest.raises(Failure, match="no room"):
+        _new_home(examples)
