@@ -91,6 +91,7 @@ class IngestService:
         disk = disk or LocalDisk()
         self._wal = Wal(SegmentFolder(wal_folder, disk), disk, wal_limits)
         self._flusher = Flusher(self._wal, warehouse, catalog, ledger, clock=self._clock, limits=self.limits)
+        self._warehouse = warehouse
         self._ledger = ledger
         self._linger_s = linger_s
         self._pending = Pending()
@@ -116,6 +117,7 @@ class IngestService:
             Unavailable: another process holds the log, or its identity file is damaged.
         """
         left = self._wal.open(asyncio.get_running_loop())
+        await asyncio.to_thread(self._warehouse.warm_up)
         for segment in left:
             records, _ = await asyncio.to_thread(self._flusher.read, segment)
             self._take_up(records, segment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -59,7 +60,7 @@ def sorted_by_time(table: pa.Table) -> pa.Table:
     times = table["time"].combine_chunks()
     if len(times) <= 1 or pc.all(pc.less_equal(times[:-1], times[1:])).as_py():
         return table
-    order = pc.sort_indices(pa.table({"time": times, "row": pa.array(range(len(times)))}), _BY_TIME)
+    order = pc.sort_indices(pa.table({"time": times, "row": pa.array(np.arange(len(times)))}), _BY_TIME)
     return table.take(order)
 
 

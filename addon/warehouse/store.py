@@ -101,6 +101,13 @@ class DeltaWarehouse:
                 self._typer = Typer(self._threads, self._memory)
             return self._typer
 
+    def warm_up(self) -> None:
+        """Type one row, so that what the engine imports on its first use does not stall the event loop later.
+
+        Loading a C extension holds the interpreter lock: half a second and more on a busy machine.
+        """
+        self._typing().type_lines(pa.array(['{"a":1}']), pa.array([0], pa.int64()), TableSchema())
+
     # Writing
     # ----------------------------------------------------------------------------------------------------
 
