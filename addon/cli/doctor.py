@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from addon.cli.failures import Exit, Failure
 from addon.cli.home import Home
 from addon.cli.output import Format, print_rows
+from addon.cli.privileges import ADVICE, WITHOUT_ROOT
 from addon.cli.recipe import from_shell
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def _java() -> Check:
 def _root() -> Check:
     if os.geteuid() == 0:
         return Check("privileges", Verdict.OK, "root: dynos get their own uid, limits and network")
-    found = "not root: dynos run without their own uid, limits and network"
-    return Check("privileges", Verdict.WARNING, found, "Run `sluice up` as root where apps are not trusted.")
+    return Check("privileges", Verdict.WARNING, WITHOUT_ROOT, ADVICE)
 
 
 def installation(home: Home) -> Iterator[Check]:
@@ -112,6 +112,7 @@ def installation(home: Home) -> Iterator[Check]:
         return
     for name in ("SLUICE_PLATFORM_URL", "SLUICE_ROUTER_URL", "SLUICE_API_URL"):
         yield _listening(name, variables[name])
+    yield _listening("HEROKU_GIT_HOST", f"https://{variables['HEROKU_GIT_HOST']}")
 
 
 def _private(home: Home) -> Check:

@@ -12,6 +12,7 @@ from addon.cli.children import Child
 from addon.cli.failures import Exit, Failure
 from addon.cli.home import Home, write_private
 from addon.cli.ports import Ports
+from addon.cli.privileges import warning
 from addon.cli.programs import Installation
 from addon.cli.recipe import Provider, recipe, to_shell
 
@@ -37,6 +38,9 @@ def up(root: Path, port_base: int) -> Exit:
 
 
 def _say_ready() -> None:
+    weak = warning()
+    if weak is not None:
+        print(weak, file=sys.stderr, flush=True)
     print("ready", flush=True)
 
 

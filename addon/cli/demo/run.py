@@ -25,6 +25,7 @@ from addon.cli.demo.traffic import Ledger, drive
 from addon.cli.failures import Exit, Failure
 from addon.cli.home import Home
 from addon.cli.ports import DEFAULT_BASE, Ports, suggest_base
+from addon.cli.privileges import warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +96,9 @@ def _run(running: Running, examples: Examples, home: Path, where: str, *, keep: 
         with console.step("start the platform and the add-on") as step:
             running.start()
             step.detail = where
+        weak = warning()
+        if weak is not None:
+            _say(weak)
         report = _steps(console, running, examples, home)
         _say(f"Done in {time.monotonic() - started:.0f} s: every event that was sent is a row, once.")
         print(f"\nReport with charts: {report}", flush=True)
