@@ -24,6 +24,7 @@ from platform_core.api.listeners import GitOrApi, Listener, bind, port_taken
 from platform_core.base.clock import SystemClock
 from platform_core.base.errors import InvalidInput, NotFound
 from platform_core.base.ids import is_uuid, new_uuid
+from platform_core.base.logs import get_logger
 from platform_core.base.sandbox.client import SpawnerSandbox
 from platform_core.build import hook
 from platform_core.build.builder import Builder, BuildSettings
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
     from platform_core.models.logs import LogWriter
 
+_log = get_logger(__name__)
+_DRAINS_REFUSED = "drains_refused"
 _KEY_PREFIX = "HRKU-"
 _ROUTER_GRACE = 1.5
 _BACKGROUND_GRACE = 1.0
@@ -308,7 +311,11 @@ class Program:
     async def _recover(self, platform: Platform) -> None:
         """Take up what the last run left: drains to feed, releases cut short, vendors to tell."""
         for app_id in await platform.store.run(apps.app_ids):
-            platform.logs.set_drains(app_id, await platform.store.run(list_drains, app_id))
+            drains = await platform.store.run(list_drains, app_id)
+            try:
+                platform.logs.set_drains(app_id, drains)
+            except InvalidInput:  # one app's row must not keep all others down
+                _log.exception(_DRAINS_REFUSED, app=app_id)
         await platform.releases.recover()
         platform.background.start("give back", platform.addons.give_backs.recover())
 

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from platform_core.addons.errors import VendorRefused, VendorUnavailable
+from platform_core.base.errors import InvalidInput
 from platform_core.base.logs import get_logger
+from platform_core.logplex.delivery import check_url
 
 if TYPE_CHECKING:
     import ssl
@@ -30,7 +32,6 @@ _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _RETRY_DELAYS = (0.5, 2.0)
 """Seconds before the second and third try."""
 _TRANSIENT = frozenset({429, 500, 502, 504})
-_DRAIN_SCHEMES = frozenset({"https", "http"})
 """What the log router can send to."""
 
 
@@ -197,7 +198,10 @@ def _drain_url(service: Service, body: Mapping[str, Any]) -> str | None:
     url = body.get("log_drain_url")
     if url is None or "syslog_drain" not in service.requires:
         return None
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in _DRAIN_SCHEMES or not parts.hostname:
-        raise VendorRefused(f"{service.human_name} gives a log_drain_url that is not one.")
+    try:
+        check_url(str(url))
+    except InvalidInput as error:
+        raise VendorRefused(
+            f"{service.human_name} gives a log_drain_url that is not one: {error.message}"
+        ) from error
     return str(url)

@@ -1,7 +1,6 @@
 """Log drains."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -15,6 +14,7 @@ from platform_core.api.lookups import app_named
 from platform_core.api.ranges import paged
 from platform_core.base.errors import Forbidden, InvalidInput
 from platform_core.base.ids import new_uuid
+from platform_core.logplex.delivery import check_url
 from platform_core.models.apps import App
 from platform_core.models.logs import Drain
 from platform_core.models.missing import Missing
@@ -24,7 +24,7 @@ from platform_core.store.addons import get_addon
 router = APIRouter()
 MAX_DRAINS = 6
 """Drains of an app that users add, as Logplex counts them."""
-_SCHEMES = frozenset({"https", "http"})
+MAX_URL = 2048
 
 
 class NewDrain(BaseModel):
@@ -37,15 +37,11 @@ def check_drain_url(url: str) -> str:
     """Return ``url`` when lines can be sent there.
 
     Raises:
-        InvalidInput: its scheme or host is not one of ours.
+        InvalidInput: they cannot.
     """
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise InvalidInput("Url is invalid.", hint="Give an https:// (or http://) address.")
+    if len(url) > MAX_URL:
+        raise InvalidInput(f"Url is longer than {MAX_URL} characters.")
+    check_url(url)
     return url
 
 

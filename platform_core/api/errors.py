@@ -67,6 +67,10 @@ async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     return error_response(422, "invalid_params", f"{where}: {first['msg']}.")
 
 
+async def _on_half_character(_request: Request, _error: Exception) -> JSONResponse:
+    return error_response(422, "invalid_params", "The request holds text that is not valid Unicode.")
+
+
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
     if error.status_code in {404, 405}:
@@ -90,5 +94,6 @@ def install_error_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` answer in Heroku's form."""
     app.add_exception_handler(errors.SluiceError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(UnicodeEncodeError, _on_half_character)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)

@@ -6,9 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from platform_core.base.errors import Conflict
+from platform_core.base.errors import Conflict, InvalidInput
 from platform_core.models.logs import Drain
 from platform_core.store.tables import drains
+
+MAX_PER_APP = 20
+"""Users' and add-ons' together; the log router takes no more."""
 
 
 def _drain_of(row: Any) -> Drain:
@@ -20,7 +23,11 @@ def add_drain(connection: sa.Connection, drain: Drain, at: float) -> None:
 
     Raises:
         Conflict: a user added a drain with that URL already.
+        InvalidInput: the app has as many as it may.
     """
+    count = sa.select(sa.func.count()).select_from(drains).where(drains.c.app_id == drain.app_id)
+    if connection.execute(count).scalar_one() >= MAX_PER_APP:
+        raise InvalidInput(f"An app has at most {MAX_PER_APP} drains.", hint="Remove one first.")
     same = (drains.c.app_id == drain.app_id) & (drains.c.url == drain.url)
     where = same & drains.c.addon_id.is_(None)
     if drain.addon_id is None and connection.execute(sa.select(drains.c.id).where(where)).first():

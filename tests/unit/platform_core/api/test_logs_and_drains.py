@@ -79,11 +79,28 @@ async def test_a_drain_is_removed_by_its_token_too(world: Any) -> None:
     assert (await world.call("DELETE", f"/apps/shop/log-drains/{made['token']}")).status_code == 404
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x/", "https://", "logs.example.com", "https://x:99999/"])
-async def test_an_address_that_cannot_be_sent_to_is_refused(world: Any, url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://x/", "https://", "logs.example.com", "https://x:99999/", "https://x:0/", "https://x/\r\nY: z",
+     "https://x/a b", "https://x/" + "y" * 2048],
+)  # fmt: skip
+async def test_an_address_that_cannot_be_sent_to_is_refused_and_not_kept(world: Any, url: str) -> None:
     await world.json("POST", "/apps", {"name": "shop"})
     response = await world.call("POST", "/apps/shop/log-drains", {"url": url})
     assert (response.status_code, response.json()["id"]) == (422, "invalid_params")
+    assert await world.json("GET", "/apps/shop/log-drains") == []
+
+
+async def test_one_add_on_with_a_drain_too_many_is_refused_and_given_back(world: Any) -> None:
+    await world.json("POST", "/apps", {"name": "shop"})
+    for _ in range(20):
+        await world.json("POST", "/apps/shop/addons", {"plan": "store"})
+    response = await world.call("POST", "/apps/shop/addons", {"plan": "store"})
+    assert (response.status_code, response.json()["id"]) == (422, "invalid_params")
+    assert "at most 20 drains" in response.json()["message"]
+    assert len(await world.json("GET", "/apps/shop/log-drains")) == 20
+    assert len(await world.json("GET", "/apps/shop/addons")) == 20
+    assert world.vendor.requests[-1][0] == "DELETE"
 
 
 async def test_the_same_drain_twice_and_one_too_many_are_refused(world: Any) -> None:

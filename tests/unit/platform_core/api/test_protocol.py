@@ -34,6 +34,12 @@ async def test_a_body_that_is_no_json_is_a_400(world: Any) -> None:
     assert response.json() == {"id": "bad_request", "message": "The request body cannot be parsed as JSON."}
 
 
+async def test_half_a_character_is_a_422(world: Any) -> None:
+    await world.json("POST", "/apps", {"name": "shop"})
+    response = await world.http.patch("/apps/shop/config-vars", content=b'{"A": "\\ud800"}')
+    assert (response.status_code, response.json()["id"]) == (422, "invalid_params")
+
+
 async def test_a_one_off_dyno_is_refused_with_what_to_do_instead(world: Any) -> None:
     await world.json("POST", "/apps", {"name": "shop"})
     response = await world.call("POST", "/apps/shop/dynos", {"command": "ls", "attach": True})
