@@ -7,11 +7,11 @@ import gzip
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -257,14 +257,67 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(sluice: Sluice) -> No
         assert rows(client, "crash", "SELECT COUNT(*), COUNT(DISTINCT upload) FROM rows") == expected
 
 
-def test_the_apps_run_again_after_the_restart(sluice: Sluice, pushed: str) -> None:
+class Visitor(threading.Thread):
+    """Visits page after page, each of them once, until the router is gone."""
+
+    def __init__(self, router: str) -> None:
+        super().__init__()
+        self.router = router
+        self.answered: set[str] = set()
+        self.unsure: str | None = None
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self.router, headers={"Host": "tiny.localhost"}) as client:
+            for number in range(100_000):
+                self.unsure = f"/flow/{number}"
+                try:
+                    client.get(self.unsure).raise_for_status()
+                except httpx.HTTPError:
+                    return
+                self.answered.add(self.unsure)
+
+
+def test_kill_9_while_logs_flow_leaves_no_orphan_and_no_row_twice(
+    sluice: Sluice, config: dict[str, str], pushed: str
+) -> None:
     assert pushed
+    key = config["TREASURE_DATA_API_KEY"]
+    found = "SELECT path, COUNT(*) FROM hits WHERE path LIKE '/flow/%' GROUP BY path"
+    sluice.until("the app answers", 60, lambda: answers(sluice))
+    visitor = Visitor(sluice.env["SLUICE_ROUTER_URL"])
+    visitor.start()
+    with addon_client(sluice, key) as client:
+        before: dict[str, int] = {}
+
+        def flowing() -> bool:
+            before.update(rows(client, "tiny", found))
+            return len(before) >= HITS
+
+        sluice.until("visits are rows", 30, flowing)
+    programs = [os.pidfd_open(sluice.program(marker)) for marker in ("addon serve", "platform_core serve")]
+    assert sluice.process is not None
+    sluice.process.kill()
+    for program in programs:
+        with os.fdopen(program) as watched:
+            assert select.select([watched], [], [], 10)[0], "a program outlived sluice up"
+    sluice.wait()
+    visitor.join(30)
+    assert not visitor.is_alive()
+
+    sluice.start()
+    with addon_client(sluice, key) as client:
+        after = dict(rows(client, "tiny", found))
+    assert set(after.values()) == {1}
+    assert before.keys() <= after.keys() <= visitor.answered | {visitor.unsure}
+
+
+def answers(sluice: Sluice) -> bool:
     with httpx.Client(
         base_url=sluice.env["SLUICE_ROUTER_URL"], headers={"Host": "tiny.localhost"}
     ) as visitor:
+        return visitor.get("/again").status_code == 200
 
-        def answered() -> bool:
-            time.sleep(0.1)
-            return visitor.get("/again").status_code == 200
 
-        sluice.until("the app answers", 60, answered)
+def test_the_apps_run_again_after_the_restart(sluice: Sluice, pushed: str) -> None:
+    assert pushed
+    sluice.until("the app answers", 60, lambda: answers(sluice))
