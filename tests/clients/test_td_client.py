@@ -6,113 +6,33 @@ import base64
 import gzip
 import hashlib
 import io
-import json
-import os
-import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgpack
 import pytest
-import tdclient
-import trustme
 from tdclient.errors import AlreadyExistsError, AuthError, NotFoundError
+
+from tests.clients.td_addon import Running, free_base, start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import tdclient
+
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 OTHER_UUID = "11234567-89ab-cdef-0123-456789abcdef"
 
 
-@dataclass(frozen=True)
-class Running:
-    """A running add-on."""
-
-    url: str
-    keys: dict[str, Any]
-    process: subprocess.Popen[str]
-    authority: Path
-    """The certificate of the CA that signed the TLS listener's."""
-
-    def client(self, key: str | None = None) -> tdclient.Client:
-        """A real client."""
-        return tdclient.Client(
-            apikey=key or self.keys["td_api_key"], endpoint=self.url, retry_post_requests=False
-        )
-
-    def http(self) -> httpx.Client:
-        """A plain client with the local account's key."""
-        return httpx.Client(
-            base_url=self.url, headers={"authorization": f"TD1 {self.keys['td_api_key']}"}, timeout=60
-        )
-
-    def platform(self) -> httpx.Client:
-        """A plain client with the platform's credentials."""
-        auth = (self.keys["provider_user"], self.keys["provider_password"])
-        return httpx.Client(base_url=self.url, auth=auth, timeout=60)
-
-
-def _free_base() -> int:
-    """Find a port base whose offsets 4 and 5 are free."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, 10):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", base + 4))
-                other.bind(("127.0.0.1", base + 5))
-            except OSError:
-                continue
-            return base
-    raise AssertionError("no free ports")
-
-
-def start(home: Path, base: int) -> Running:
-    common = ["--home", str(home), "--port-base", str(base)]
-    made = subprocess.run(
-        [sys.executable, "-m", "addon", "init", *common],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    authority, certificate, key = (home / name for name in ("ca.pem", "cert.pem", "key.pem"))
-    ca = trustme.CA()
-    issued = ca.issue_cert("localhost", "127.0.0.1")
-    ca.cert_pem.write_to_path(authority)
-    issued.private_key_pem.write_to_path(key)
-    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-    tls = ["--tls-cert", str(certificate), "--tls-key", str(key)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "addon", "serve", *common, *tls, "--role", "ingest,api,worker"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return Running(f"http://127.0.0.1:{base + 4}", json.loads(made.stdout), process, authority)
-
-
-def stop(running: Running) -> float:
-    """Stop with SIGTERM; return the seconds it took."""
-    began = time.monotonic()
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(timeout=10) == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
-    return time.monotonic() - began
-
-
 @pytest.fixture(scope="module")
 def addon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = start(tmp_path_factory.mktemp("home"), _free_base())
+    running = start(tmp_path_factory.mktemp("home"), free_base())
     yield running
     stop(running)
 
@@ -409,7 +329,7 @@ def test_an_analysis_runs_on_queries_and_its_outputs_are_downloaded(addon: Runni
 
 
 def test_a_restart_keeps_everything_and_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
-    base = _free_base()
+    base = free_base()
     running = start(tmp_path, base)
     with running.client() as client:
         client.create_database("restart")

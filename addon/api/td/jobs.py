@@ -143,7 +143,9 @@ async def result(
     if form == "msgpack.gz":
         return FileResponse(path, media_type=kind, filename=f"{job.id}.msgpack.gz")
     if form == "msgpack" and "gzip" in request.headers.get("accept-encoding", ""):
-        return FileResponse(path, media_type=kind, headers={"content-encoding": "gzip"})
+        return FileResponse(
+            path, media_type=kind, filename=f"{job.id}.msgpack", headers={"content-encoding": "gzip"}
+        )
     names = [name for name, _ in job.result_schema]
     header = params.flag("header") or False
     body = rendered(path, form, names, header=header)
