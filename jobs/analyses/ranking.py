@@ -105,7 +105,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     one before in the list. `movement` = previous rank - current rank, positive is up; status is new,
     dropped, up, down or same. Ranks compare before the cut: an item that fell out of the top is down, not
     dropped; a dropped item is listed when its previous rank was inside the cut. The first period has
-    nothing before it: all are new. A period without any row is not reported.
+    nothing before it: all are new. A period without any row is not
+    reported, unless it is the report range.
 
     `top` keeps every item whose min rank is at most it, so ties may make more rows; `strict_n` cuts by
     ordinal. `share` and `cumulative_share` are fractions of the segment's total in the period before the

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jobs.engine.port import Engine
 
 _MOST_UNEVEN_PERIODS = 1_000
+#: A period without any row is not reported, unless it was asked for by its ends.
+_SEEN = "moved.period IN (SELECT period FROM ranking_ranked)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Placing:
     number: str
     rows: str = "TRUE"
     start: str = "CAST(0 AS BIGINT)"
-    reported: str = "TRUE"
+    reported: str = _SEEN
 
 
 def place(engine: Engine, parameters: Parameters, columns: frozenset[str]) -> Placing:
@@ -55,7 +57,7 @@ def _calendar(engine: Engine, parameters: Parameters, columns: frozenset[str]) -
         periods.index(engine.dialect, unit, column),
         f"{column} IS NOT NULL",
         periods.start(engine.dialect, unit, "period"),
-        parameters.covers(periods.start(engine.dialect, unit, "moved.period")),
+        f"{_SEEN} AND {parameters.covers(periods.start(engine.dialect, unit, 'moved.period'))}",
     )
 
 

@@ -98,7 +98,7 @@ class Engine(Protocol):
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
         """Make Parquet files, read as one table, a relation. Raises InputError when they cannot be read."""
 
-    def register_csv(self, name: str, files: Sequence[Path]) -> None:
+    def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Make CSV files with a header a relation whose columns are all VARCHAR (RFC 4180 quotes, UTF-8)."""
 
     def register_arrow(self, name: str, table: pa.Table) -> None:

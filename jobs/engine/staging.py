@@ -92,9 +92,16 @@ def _register(engine: Engine, name: str, source: Source) -> None:
         if not file.is_file():
             raise InputError(f"no such file: {file}")
     if source.is_csv:
-        engine.register_csv(name, source.files)
+        engine.register_csv(name, source.files, _delimiter(source.files[0]))
     else:
         engine.register_parquet(name, source.files)
+
+
+def _delimiter(file: Path) -> str:
+    """A comma, unless the header has none but has semicolons or tabs."""
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        header = stream.readline()
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _locate(

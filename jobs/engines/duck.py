@@ -134,10 +134,11 @@ class DuckEngine:
         listing = ", ".join(text_literal(str(file)) for file in files)
         self._register(name, f"FROM read_parquet([{listing}], union_by_name = true)", files)
 
-    def register_csv(self, name: str, files: Sequence[Path]) -> None:
+    def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Read CSV files with a header as text."""
         listing = ", ".join(text_literal(str(file)) for file in files)
-        options = "header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"'"
+        options = f"header = true, all_varchar = true, delim = {text_literal(delimiter)}"
+        options += ", quote = '\"', escape = '\"'"
         self._register(name, f"FROM read_csv([{listing}], {options}, union_by_name = true)", files)
 
     def _register(self, name: str, sql: str, files: Sequence[Path]) -> None:
@@ -183,15 +184,20 @@ class DuckEngine:
         try:
             return self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise EngineError(str(error)) from error
+            raise EngineError(_first_line(error)) from error
 
     def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(sql)
         except duckdb.Error as error:
-            raise EngineError(str(error)) from error
+            raise EngineError(_first_line(error)) from error
 
     def close(self) -> None:
         """Close the database; the engine cannot be used again."""
         self._connection.close()
         self._spill.cleanup()
+
+
+def _first_line(error: Exception) -> str:
+    """DuckDB's message without the statement that it quotes."""
+    return str(error).strip().split("\n", 1)[0]

@@ -151,10 +151,11 @@ class SparkEngine:
             name, files, lambda reader: reader.option("mergeSchema", len(files) > 1).parquet(*_names(files))
         )
 
-    def register_csv(self, name: str, files: Sequence[Path]) -> None:
+    def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Read CSV files with a header as text."""
         options = {
             "header": True,
+            "sep": delimiter,
             "inferSchema": False,
             "escape": '"',
             "multiLine": True,

@@ -66,7 +66,6 @@ FULL OUTER JOIN ranking_ranked AS earlier
 -- The rows of the reported periods, each marked as inside or outside the top n.
 SELECT moved.*, CASE WHEN $inside THEN 1 ELSE 0 END AS is_inside
 FROM ranking_moved AS moved
-INNER JOIN (SELECT DISTINCT period FROM ranking_ranked) AS seen ON seen.period = moved.period
 WHERE $reported
 
 -- name: ranking
