@@ -109,11 +109,19 @@ def test_dynos_die_with_the_platform_and_a_start_brings_all_back(
     running.kill()
     _until(lambda: _programs(app) == 0, "dynos outlive the platform")
 
+    slugs = running.home / "slugs"
+    for left in (f"{'f' * 64}.tar.zst", ".slug-of-a-build"):
+        (slugs / left).touch()
     again = platform_home()
+    assert len(list(slugs.iterdir())) == 1  # what a build that was cut short had left is gone
     _until(lambda: _up(again, app), "the app does not come back")
     again.json("PATCH", f"/apps/{app}/config-vars", {"A": "1"})
     seen = _events_until(again, url, "Set A config vars", after=last)
     assert int(seen[0][0]) > int(last)
     assert sum("app[worker.1]: worker is here" in line for _, line in seen) == 1  # the new one
-    again.stop()
+
+    again.json("DELETE", f"/apps/{app}")
     assert _programs(app) == 0
+    code = [*slugs.iterdir(), *(running.home / "git" / "repos").iterdir()]
+    assert [*code, *(running.home / "dynos").glob("*/*"), *(running.home / "build").glob("*/*")] == []
+    again.stop()
