@@ -50,6 +50,15 @@ class FreshnessProbe:
         self._stop.set()
         self._thread.join()
 
+    def require_asking(self) -> None:
+        """Check that it has not given up.
+
+        Raises:
+            Failure: it has: what it met was not a table that is still to come.
+        """
+        if self.failure is not None and not self._thread.is_alive():
+            raise self.failure
+
     def require_sound(self) -> None:
         """Check that every query was answered.
 

@@ -202,9 +202,13 @@ def _traffic(
     probe.start()
     try:
         with console.step("replay real purchases through the router") as step:
-            ledger = drive(
-                examples.driver, recipe["SLUICE_ROUTER_URL"], landed.HOST, home / "ledger.json", step.update
-            )
+
+            def show(text: str) -> None:
+                probe.require_asking()  # no use in going on when nobody can see what lands
+                step.update(text)
+
+            router = recipe["SLUICE_ROUTER_URL"]
+            ledger = drive(examples.driver, router, landed.HOST, home / "ledger.json", show)
             rate = ledger.requests / ledger.seconds
             step.detail = f"{ledger.visits:,} visits, {ledger.requests:,} requests, {rate:,.0f}/s"
         with console.step("wait for the rows") as step:

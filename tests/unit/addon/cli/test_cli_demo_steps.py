@@ -146,6 +146,7 @@ def test_the_probe_waits_for_the_table_then_sees_every_row(monkeypatch: pytest.M
     monkeypatch.setattr("addon.cli.demo.freshness._POLL_SECONDS", 0.005)
     measured = probe(Table(missing=3))
     measured.start()
+    measured.require_asking()
     assert measured.wait_seen(5, silent) >= 5
     measured.stop()
     measured.require_sound()
@@ -157,6 +158,8 @@ def test_a_query_that_fails_later_fails_the_demo(monkeypatch: pytest.MonkeyPatch
     measured = probe(Table(missing=1, breaks=True))
     measured.start()
     assert measured.wait_seen(5, silent) == 1
+    with pytest.raises(Failure, match="out of memory"):
+        measured.require_asking()
     measured.stop()
     with pytest.raises(Failure, match="out of memory"):
         measured.require_sound()
