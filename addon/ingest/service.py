@@ -285,7 +285,8 @@ class IngestService:
                 self.stats.flush_failures += 1
                 log.exception(FLUSH_FAILED)
                 _answer(waiters, error)
-                asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
+                await asyncio.sleep(_RETRY_S)  # new batches must not make it spin
+                self._wake.set()
             else:
                 _answer(waiters, None)
             if self._flusher.merges_due:

@@ -354,3 +354,33 @@ def test_a_cancelled_caller_leaves_no_half_kept_books(rig: Any) -> None:
         await service.close()
 
     asyncio.run(main())
+
+
+def test_the_sequence_of_a_drain_rises_strictly_over_flushes_restarts_and_bodies(rig: Any) -> None:
+    def lines(*texts: str) -> Batch:
+        head = b"<190>1 2026-11-25T13:00:00.123456+00:00 host app web.1 - "
+        frames = [head + text.encode() + b"\n" for text in texts]
+        body = b"".join(b"%d %b" % (len(frame), frame) for frame in frames)
+        return Batch(BodyKind.LOGPLEX, 1, "", "", body, 1000.5, None, {"app": "shop", "drain": "d.1"})
+
+    async def main() -> None:
+        number = 0
+        for life in range(3):
+            service = rig.service(linger_s=60)
+            await service.start()
+            for _ in range(3):
+                for _ in range(2):
+                    await service.append(lines(*(f"line {number + n:04d}" for n in range(5))))
+                    number += 5
+                await service.flush(1)
+            if life == 1:
+                await service.append(lines(f"line {number:04d}"))
+                number += 1
+                service._wal.folder.release()  # as if killed
+            else:
+                await service.close()
+        found = rig.rows("logs", "app", columns="seq, message, drain")
+        assert [message for _, message, _ in found] == [f"line {n:04d}" for n in range(number)]
+        assert len({seq for seq, _, _ in found}) == number
+
+    asyncio.run(main())

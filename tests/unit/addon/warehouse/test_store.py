@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from addon.models.tables import Column, TableRef
 from addon.warehouse.delta import CHECKPOINT_EVERY
@@ -184,3 +187,126 @@ def test_dropping_leaves_nothing_on_disk(warehouse: DeltaWarehouse) -> None:
     warehouse.drop_account(7)
     assert [path for path in warehouse.root.rglob("*") if path.is_file()] == []
     assert warehouse.snapshot(other) is None
+
+
+def test_replaced_and_orphaned_files_go_after_the_grace_and_not_before(tmp_path: Path) -> None:
+    warehouse = DeltaWarehouse(tmp_path / "warehouse", keep_s=3600)
+    for segment in range(1, 41):
+        put(warehouse, segment, f'{{"a":{segment}}}')
+    pinned = warehouse.snapshot(REF)
+    assert pinned is not None
+    before = rows(warehouse)
+    warehouse.compact(REF)
+    orphan = warehouse.folder(REF) / "w-00000000000000000099.parquet"
+    orphan.write_bytes(b"of a flush that was interrupted")
+    assert warehouse.sweep() == 0
+    assert all(path.exists() for path in pinned.files)
+    warehouse._keep_s = 0
+    assert warehouse.sweep() == 41
+    assert rows(warehouse) == before
+    snapshot = warehouse.snapshot(REF)
+    assert snapshot is not None
+    assert sorted(warehouse.folder(REF).glob("*.parquet")) == snapshot.files
+    with pytest.raises(NotFound, match="merged and deleted"):
+        warehouse.snapshot(REF, pinned.version)
+
+
+def test_a_file_that_is_named_again_is_not_swept(warehouse: DeltaWarehouse) -> None:
+    put(warehouse, 1, '{"a":1}')
+    orphan = warehouse.folder(REF) / "w-00000000000000000002.parquet"
+    orphan.write_bytes(b"half")
+    warehouse.sweep()
+    put(warehouse, 2, '{"a":2}')
+    warehouse._keep_s = 0
+    assert warehouse.sweep() == 0
+    assert rows(warehouse, "a") == [(1,), (2,)]
+
+
+def test_a_table_dropped_while_its_files_are_merged_stays_dropped(
+    warehouse: DeltaWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for segment in range(1, 41):
+        put(warehouse, segment, '{"a":1}')
+    write = warehouse._write
+
+    def dropping(path: Path, table: pa.Table) -> Any:
+        warehouse.drop(REF)
+        monkeypatch.undo()
+        put(warehouse, 41, '{"b":2}')
+        return write(path, table)
+
+    monkeypatch.setattr(warehouse, "_write", dropping)
+    assert warehouse.compact(REF) == 0
+    assert rows(warehouse, "b") == [(2,)]
+    assert len(list(warehouse.folder(REF).glob("*.parquet"))) == 1
+
+
+def test_commits_and_snapshots_go_on_while_files_are_merged(
+    warehouse: DeltaWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for segment in range(1, 41):
+        put(warehouse, segment, f'{{"a":{segment}}}')
+    write = warehouse._write
+
+    def committing(path: Path, table: pa.Table) -> Any:
+        monkeypatch.undo()
+        other = threading.Thread(target=put, args=(warehouse, 41, '{"a":41}'))
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
+        return write(path, table)
+
+    monkeypatch.setattr(warehouse, "_write", committing)
+    assert warehouse.compact(REF) == 40
+    assert rows(warehouse, "a") == [(n,) for n in range(1, 42)]
+    assert put(DeltaWarehouse(warehouse.root), 41, '{"a":0}') == 0
+
+
+def test_workers_of_another_uid_can_read_whatever_the_umask(warehouse: DeltaWarehouse) -> None:
+    before = os.umask(0o077)
+    try:
+        put(warehouse, 1, '{"a":1}')
+    finally:
+        os.umask(before)
+    snapshot = warehouse.snapshot(REF)
+    assert snapshot is not None
+    folder = warehouse.folder(REF)
+    modes = {path: path.stat().st_mode & 0o777 for path in [*folder.parents[:3], folder, *snapshot.files]}
+    assert set(modes.values()) == {0o755, 0o644}
+    assert modes[folder] == 0o755
+
+
+def test_plain_delta_readers_see_the_same_rows(warehouse: DeltaWarehouse) -> None:
+    for segment in range(1, CHECKPOINT_EVERY + 10):
+        put(warehouse, segment, f'{{"time":{segment},"a":{segment},"user Id":"x"}}', '{"a":"misfit"}')
+    put(warehouse, 100, '{"a":0.5}')
+    warehouse.compact(REF)
+    warehouse.sweep()
+    put(warehouse, 101, '{"a":7,"time":5}')
+    count = 2 * (CHECKPOINT_EVERY + 9) + 2
+    table = DeltaTable(str(warehouse.folder(REF)))
+    read = pa.table(table.to_pyarrow_table())
+    assert read.num_rows == count == len(rows(warehouse))
+    assert {"time", "a", "a__double", "user_id", "_overflow"} <= set(read.column_names)
+    assert read.schema.field("time").type == pa.int64()
+    early = DeltaTable(str(warehouse.folder(REF))).to_pyarrow_table(filters=[("time", "<=", 3)])
+    assert sorted(early["time"].to_pylist()) == [1, 2, 3]
+    files = {Path(uri).name for uri in table.file_uris()}
+    snapshot = warehouse.snapshot(REF)
+    assert snapshot is not None
+    assert files == {path.name for path in snapshot.files}
+    assert DeltaTable(str(warehouse.folder(REF))).transaction_version("w") == 101
+
+
+def test_a_whole_number_that_a_widened_column_would_round_is_kept(warehouse: DeltaWarehouse) -> None:
+    big = 2**53 + 1
+    put(warehouse, 1, '{"a":1}')
+    put(warehouse, 2, '{"a":2.5}', f'{{"a":{big}}}', f'{{"a":{2**64}}}')
+    snapshot = warehouse.snapshot(REF)
+    assert snapshot is not None
+    stored = pq.read_table(snapshot.files[-1])
+    assert sorted(filter(None, stored["a"].to_pylist())) == [big]
+    assert stored["a__double"].to_pylist().count(2.5) == 1
+    # 2^64 is exact in binary64, so it is a double; nothing went to the overflow.
+    assert 2.0**64 in stored["a__double"].to_pylist()
+    assert stored["_overflow"].null_count == 3
