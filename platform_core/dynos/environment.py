@@ -17,7 +17,7 @@ shopt -s nullglob
 for part in "$HOME"/.profile.d/*.sh; do source "$part"; done
 if [ -f "$HOME/.profile" ]; then source "$HOME/.profile"; fi
 shopt -u nullglob; unset part
-exec bash -c "$1"
+exec /bin/bash -c "$1"
 """
 """Heroku's order: config vars, ``.profile.d``, ``.profile``, the command. The first line waits until the
 platform has put its relays in place, so that an app may use its services from its first instruction."""

@@ -169,9 +169,8 @@ class Supervisor:
 
     def _become(self, state: DynoState) -> None:
         if state is not self.state or self._stopping.is_set():
-            line = messages.state_changed(self.state, state)
-            self.state = state
+            before, self.state = self.state, state
             self._since = self._host.clock.now()
-            if self._run is not None:
-                self._run.say(line)
+            if self._run is not None and before is not state:
+                self._run.say(messages.state_changed(before, state))
         self._changed()

@@ -82,6 +82,20 @@ async def test_a_dyno_s_environment_is_the_app_s_and_nothing_else(platform: Plat
     assert "/app" in lines
 
 
+async def test_a_path_of_the_app_s_own_does_not_keep_it_from_starting(platform: Platform) -> None:
+    await platform.release(worker="echo $PATH; exec /bin/sleep 60", env={"PATH": "/nowhere"})
+    await platform.log.until(lambda: "/nowhere" in platform.log.texts("app"))
+
+
+async def test_a_restart_during_the_start_is_no_change_of_state(platform: Platform) -> None:
+    await platform.release(web="sleep 60")
+    await platform.manager.restart("app-1")
+    await platform.log.until(
+        lambda: platform.log.texts("heroku").count("Starting process with command `sleep 60`") == 2
+    )
+    assert "State changed from starting to starting" not in platform.log.texts("heroku")
+
+
 async def test_the_file_system_is_private_and_forgotten(platform: Platform) -> None:
     await platform.release(worker=("cat data/file; echo changed > data/file; cat data/file; sleep 60", 2))
     await platform.log.until(lambda: platform.log.texts("app").count("changed") == 2)
