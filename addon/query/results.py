@@ -65,8 +65,13 @@ def json_row(row: Sequence[Any]) -> bytes:
 
 
 def _json(source: Path | bytes, _names: Sequence[str], *, header: bool) -> Iterator[bytes]:  # noqa: ARG001  (JSON rows have no header)
+    piece = bytearray()
     for row in rows(source):
-        yield json_row(row) + b"\n"
+        piece += json_row(row) + b"\n"
+        if len(piece) > _CHUNK:  # a piece is a hop between threads and a write: one a row would take minutes
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
 
 
 def _plain(value: Any) -> Any:
