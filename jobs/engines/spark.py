@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyspark
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.contracts.errors import EngineError, InputError
 from jobs.engine.port import Kind, SourceColumn
@@ -18,8 +21,6 @@ from jobs.engine.text import text_literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pyarrow as pa
 
 #: What a failing statement raises: some errors reach Python as they came from Java.
 _FAILURES = (PySparkException, Py4JError)
@@ -146,10 +147,17 @@ class SparkEngine:
         return self._dialect
 
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
-        """Read Parquet files as one table; columns are matched by name."""
-        self._read(
-            name, files, lambda reader: reader.option("mergeSchema", len(files) > 1).parquet(*_names(files))
-        )
+        """Read Parquet files as one table; columns are matched by name.
+
+        The schema is read here, from the files' ends, which saves the Spark job that would find it out.
+        """
+        schema = _schema(files)
+
+        def load(reader: Any) -> Any:
+            known = reader.option("mergeSchema", len(files) > 1) if schema is None else reader.schema(schema)
+            return known.parquet(*_names(files))
+
+        self._read(name, files, load)
 
     def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Read CSV files with a header as text."""
@@ -209,6 +217,21 @@ class SparkEngine:
         self._cached.clear()
         for table in self._session.catalog.listTables():
             self._session.catalog.dropTempView(table.name)
+
+
+def _schema(files: Sequence[Path]) -> Any:
+    """The files' columns as Spark knows them, or None where only Spark can tell."""
+    try:
+        found = pa.unify_schemas([pq.read_schema(file) for file in files], promote_options="permissive")
+        plain = [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in found
+        ]
+        if any(pa.types.is_unsigned_integer(field.type) for field in plain):
+            return None
+        return from_arrow_schema(pa.schema(plain))
+    except (pa.ArrowException, OSError, PySparkException):
+        return None
 
 
 def _names(files: Sequence[Path]) -> list[str]:
