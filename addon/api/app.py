@@ -16,7 +16,7 @@ from addon.api.errors import error_headers, status_of, td_error
 from addon.api.guard import Guard
 from addon.api.imports import ImportRoutes
 from addon.api.raw import ClientGone, Scope, answer_json
-from addon.api.td import accounts, databases, jobs, tables
+from addon.api.td import accounts, databases, jobs, later, tables
 from platform_core.base.errors import SluiceError
 from platform_core.base.logs import get_logger
 
@@ -30,7 +30,7 @@ def build_api(services: Services) -> FastAPI:
     """Return the framework's half of the application."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
-    modules = (accounts, databases, tables, jobs, partner, console, sluice, health)
+    modules = (accounts, databases, tables, jobs, later, partner, console, sluice, health)
     for module in modules:
         app.include_router(module.router)
     app.add_exception_handler(SluiceError, _on_error)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from addon.provisioning.quotas import QuotaExceeded
-from addon.query.worker import QueryFailed
+from addon.query.worker import QueryFailed, QueueFull
 from platform_core.base.errors import (
     Conflict,
     Forbidden,
@@ -27,12 +27,14 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (Conflict, 409),
     (TooLarge, 413),
     (QuotaExceeded, 429),
+    (QueueFull, 429),
     (QueryFailed, 422),
     (OutOfSpace, 507),
     (Unavailable, 503),
 )
 _SECONDS = re.compile(r"\d+")
 _QUOTA_RETRY_S = "3600"
+_QUEUE_RETRY_S = "10"
 
 
 def status_of(error: SluiceError) -> int:
@@ -46,6 +48,8 @@ def error_headers(error: SluiceError) -> dict[str, str]:
         return {"www-authenticate": "TD1"}
     if isinstance(error, QuotaExceeded):
         return {"retry-after": _QUOTA_RETRY_S}
+    if isinstance(error, QueueFull):
+        return {"retry-after": _QUEUE_RETRY_S}
     if isinstance(error, Unavailable):
         seconds = _SECONDS.search(error.hint or "")
         return {"retry-after": seconds[0] if seconds else "1"}

@@ -12,7 +12,7 @@ from addon.models.accounts import AccountState
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.query.results import result_file
 from addon.query.service import Query, QueryService, shown_columns
-from addon.query.worker import QueryFailed
+from addon.query.worker import QueryFailed, QueueFull
 from addon.store.jobs import LEASE_S, JobStore
 from platform_core.base.errors import SluiceError, Unavailable, UserError
 from platform_core.base.ids import new_uuid
@@ -106,12 +106,12 @@ class JobRunner:
         """Queue a job and wake the runner.
 
         Raises:
-            Unavailable: too many jobs of the account wait.
+            QueueFull: too many jobs of the account wait.
             Conflict: the domain key was used.
         """
         if await asyncio.to_thread(self._store.queued_count, request.account_id) >= MAX_QUEUED:
-            raise Unavailable(
-                f"{MAX_QUEUED} jobs wait already; the plan's limit.", hint="Retry after 10 seconds."
+            raise QueueFull(
+                f"{MAX_QUEUED} jobs of the account wait already.", hint="Retry when some have ended."
             )
         job = await asyncio.to_thread(self._store.issue, request)
         self._wake.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from addon.query.compiler import Compiler
 from addon.query.dialects import CompiledQuery, result_type
 from addon.query.shown import table_view
 from addon.query.td_functions import Times
-from addon.query.worker import Reply, Request, Worker
+from addon.query.worker import QueueFull, Reply, Request, Worker
 from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 8 << 30
 _MAX_SYNCHRONOUS_BYTES = 256 << 20
+_MAX_WAITING = 50
+"""Queries of one account that may wait for a worker while their clients wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class QueryService:
         """Take the ports that a query passes."""
         self._catalog = catalog
         self._compiler = Compiler(catalog)
+        self._running: Counter[int] = Counter()
         self._warehouse = warehouse
         self._ingestor = ingestor
         self._pool = pool
@@ -86,15 +90,23 @@ class QueryService:
 
         Raises:
             UserError: the query is refused.
+            QueueFull: too many of the account's queries wait.
             QueryFailed: it failed.
         """
         query = Query(sql, dialect, database, form, max_bytes=_MAX_SYNCHRONOUS_BYTES)
+        account_id = identity.account.id
+        if self._running[account_id] >= identity.account.plan.concurrent_queries + _MAX_WAITING:
+            raise QueueFull(
+                f"{_MAX_WAITING} queries of the account wait already.", hint="Retry when some have ended."
+            )
         descriptor = os.memfd_create("result", os.MFD_CLOEXEC)
+        self._running[account_id] += 1
         try:
             reply = await self.execute(identity.account, query, descriptor, asyncio.Event())
             body = await asyncio.to_thread(_read_all, descriptor)
         finally:
             os.close(descriptor)
+            self._running[account_id] -= 1
         return QueryResult(body, reply.rows, shown_columns(reply, dialect))
 
     async def execute(self, account: Account, query: Query, result_fd: int, kill: asyncio.Event) -> Reply:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from addon.query import frames
-from platform_core.base.errors import SluiceError, Unavailable
+from platform_core.base.errors import SluiceError, Unavailable, UserError
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxProcess, SandboxSpec
 
@@ -40,6 +40,10 @@ class QueryFailed(SluiceError):
         """Take what kind of end it was and the text for the customer."""
         super().__init__(message, hint=hint)
         self.kind = kind
+
+
+class QueueFull(UserError):
+    """Too much of the account waits already."""
 
 
 @dataclass(frozen=True, slots=True)

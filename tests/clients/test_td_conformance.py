@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import socket
 import sqlite3
 import time
 import uuid
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgpack
 import pytest
+from tdclient.errors import APIError
 
 from tests.clients.td_addon import Running, free_base, start, stop
 
@@ -124,6 +126,33 @@ def test_a_declared_schema_is_how_td_client_reads_the_table(addon: Running) -> N
         job = client.query("declared", "select cost from events order by time", type="hive")
         job.wait()
         assert list(job.result()) == [["3"], ["three"]]
+
+
+def test_what_is_not_served_yet_says_so(addon: Running) -> None:
+    with addon.client() as client:
+        assert (client.schedules(), client.bulk_imports(), client.results()) == ([], [], [])
+        client.create_database("later")
+        client.create_log_table("later", "events")
+        for call in (
+            lambda: client.create_schedule("s", {"cron": "@daily", "query": "select 1", "database": "later"}),
+            lambda: client.create_bulk_import("b", "later", "events"),
+            lambda: client.create_result("r", "mysql://user:secret@host/db"),
+            lambda: client.add_user("n", "o", "n@example.com", "p"),
+            lambda: client.export_data("later", "events", "s3", {"bucket": "b"}),
+            lambda: client.change_database("later", "events", "other"),
+        ):
+            with pytest.raises(APIError, match=r"not supported by this version|cannot be moved"):
+                call()
+
+
+def test_requests_of_doubtful_length_are_refused(addon: Running) -> None:
+    host, _, port = addon.url.removeprefix("http://").partition(":")
+    head = "GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"{head}0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        answers = b"".join(iter(lambda: connection.recv(4_096), b""))
+    assert answers.startswith(b"HTTP/1.1 400")
+    assert answers.count(b"HTTP/1.1") == 1
 
 
 def test_td_clients_second_slash_is_no_other_path(addon: Running) -> None:

@@ -43,7 +43,8 @@ async def issue(
     if not await asyncio.to_thread(rooms.catalog.database_exists, identity.account.id, database):
         await rooms.ingestor.flush(identity.account.id)  # a log line that was acked may be about to make it
     job = await rooms.runner.issue(await asyncio.to_thread(_request, kind, database, identity, rooms, params))
-    await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_ISSUE_S)
+    if await asyncio.to_thread(rooms.jobs.queued_count, identity.account.id) <= 1:  # else it is not its turn
+        await rooms.runner.wait_final(identity.account.id, job.id, _HOLD_ISSUE_S)
     return {"job": str(job.id), "job_id": str(job.id), "database": database}
 
 
@@ -150,12 +151,6 @@ async def result(
     header = params.flag("header") or False
     body = rendered(path, form, names, header=header)
     return StreamingResponse(body, media_type=kind, headers={"content-disposition": "attachment"})
-
-
-@router.get("/result/list")
-def list_result_urls(identity: Reader) -> dict[str, Any]:  # noqa: ARG001  (the key must be good)
-    """List result outputs: there are none yet."""
-    return {"results": []}
 
 
 def _number(job_id: str) -> int:

@@ -100,6 +100,15 @@ def append_schema(
     }
 
 
+@router.post("/change_database/{database}/{table}")
+def change_database(database: str, table: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
+    """Refuse: not there yet."""
+    rooms.catalog.table(TableRef(identity.account.id, database, table))
+    raise InvalidInput(
+        "Tables cannot be moved to another database yet.", hint="Import into a table of the other database."
+    )
+
+
 @router.post("/swap/{database}/{table}/{other}")
 @router.post("/rename/{database}/{table}/{other}")
 def move_table(database: str, table: str, other: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
