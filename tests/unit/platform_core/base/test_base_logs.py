@@ -22,11 +22,13 @@ def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
+    before = structlog.get_config()
     configure_logs("info")
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def lines(output: io.StringIO) -> list[dict[str, Any]]:
