@@ -12,7 +12,7 @@ from addon.models.accounts import PLANS, Account, AccountState, Identity, Right
 from addon.models.jobs import JobRequest, JobState
 from addon.query import runner, service
 from addon.query.runner import JobRunner
-from addon.query.service import Query, QueryService
+from addon.query.service import QueryService
 from addon.query.worker import QueueFull, Reply
 from addon.store.database import Database
 from addon.store.jobs import JobStore
@@ -55,7 +55,7 @@ class Slow(QueryService):
         super().__init__(nothing, nothing, nothing, nothing, FixedClock())
         self.ends = asyncio.Event()
 
-    async def execute(self, account: Account, query: Query, result_fd: int, kill: asyncio.Event) -> Reply:
+    async def execute(self, *_: Any) -> Reply:
         await self.ends.wait()
         return Reply(0, 0, (), 0.0)
 
