@@ -35,7 +35,8 @@ def analyze(
         print()
         return Exit.OK
     for table, rows in outputs.items():
-        print(f"# {table}", file=sys.stderr if form is Format.TABLE else sys.stdout)
+        if len(outputs) > 1:  # a single table is left as it is, for programs that read it
+            print(f"# {table}", file=sys.stderr if form is Format.TABLE else sys.stdout)
         columns = list(rows[0]) if rows else []
         print_rows(columns, [list(row.values()) for row in rows], form, sys.stdout)
     return Exit.OK

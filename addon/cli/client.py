@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Schema = list[tuple[str, str]]
 """Column names with the engine's type names."""
 _ANALYSES = "/sluice/v1/analyses"
+_NAMED = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _REQUEST_SECONDS = 60.0
 _BY_STATUS = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
@@ -151,10 +152,25 @@ class Client:
     def _finished_query(self, database: str, sql: str, engine: str, timeout: float) -> tuple[str, Schema]:
         deadline = time.monotonic() + timeout
         path = f"/v3/job/issue/{quote(engine, safe='')}/{quote(database, safe='')}"
-        job = str(self.call("POST", path, data={"query": sql}).json()["job_id"])
+        try:
+            job = str(self.call("POST", path, data={"query": sql}).json()["job_id"])
+        except Failure as failure:
+            if failure.code is Exit.NOT_FOUND:
+                failure.do_next = self._which_databases()
+            raise
         self._wait(job, deadline)
         shown = self.call("GET", f"/v3/job/show/{job}").json()
         return job, json.loads(shown.get("hive_result_schema") or "[]")
+
+    def _which_databases(self) -> str:
+        listed = self.call("GET", "/v3/database/list").json()["databases"]
+        names = ", ".join(str(database["name"]) for database in listed[:_NAMED])
+        if not names:
+            return (
+                "This account has no database yet: one comes into being with an app's first row, or with "
+                f"POST {self._server}/v3/database/create/NAME. TD_API_KEY says which account is asked."
+            )
+        return f"Give a database of this account with -d: {names}{', …' if len(listed) > _NAMED else ''}"
 
     @contextmanager
     def _result(self, job: str) -> Iterator[Iterator[list[Any]]]:

@@ -70,7 +70,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("form", "text"),
     [
-        (Format.TSV, "# ranking\nitem\trank\na\t1\nb\t\n"),
+        (Format.TSV, "item\trank\na\t1\nb\t\n"),
         (
             Format.JSON,
             json.dumps({"ranking": [{"item": "a", "rank": 1}, {"item": "b", "rank": None}]}, indent=1) + "\n",

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qs
 
 import pytest
@@ -34,6 +34,7 @@ class Server(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     polls = 0
     sql = ""
+    databases: ClassVar[list[str]] = []
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
@@ -58,6 +59,9 @@ class Server(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         Server.polls += 1
+        if self.path == "/v3/database/list":
+            self._answer(200, json.dumps({"databases": [{"name": name} for name in Server.databases]}))
+            return
         if self.path.startswith("/v3/job/status"):
             final = Server.sql if Server.sql in {"error", "killed", "running"} else "success"
             self._answer(200, json.dumps({"status": "running" if Server.polls < 3 else final}))
@@ -135,6 +139,20 @@ def test_the_forms_of_output(form: Format, text: str) -> None:
     out = io.StringIO()
     print_rows(["n", "name"], [[1, "a"], [None, "b,c"]], form, out)
     assert out.getvalue() == text
+
+
+@pytest.mark.parametrize(
+    ("databases", "advice"),
+    [([], "has no database yet"), (["logs", "shop"], "with -d: logs, shop"), (["d"] * 9, "d, d, …")],
+)
+def test_a_missing_database_is_answered_with_those_that_there_are(
+    server: str, monkeypatch: pytest.MonkeyPatch, databases: list[str], advice: str
+) -> None:
+    monkeypatch.setattr(Server, "databases", databases)
+    with Client(server, KEY) as client, pytest.raises(Failure) as caught:
+        client.query("nowhere", "SELECT 1")
+    assert caught.value.code is Exit.NOT_FOUND
+    assert advice in caught.value.do_next
 
 
 def test_no_rows_are_still_json() -> None:
