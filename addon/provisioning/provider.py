@@ -33,6 +33,7 @@ _DRAIN_USER = "logplex"
 _KEY, _DRAIN = "api-key", "drain"
 _NAME = re.compile(r"[^a-z0-9-]+")
 _MAX_TEXT = 2_000
+_MAX_WORD = 64
 _log = get_logger(__name__)
 
 
@@ -128,10 +129,10 @@ class Provider:
         plan = _known_plan(body)
         if plan == resource.account.plan.name:
             return {"message": f"The plan is {plan} already."}
-        await asyncio.to_thread(self._rooms.resources.change_plan, uuid, plan)
+        await asyncio.to_thread(self._rooms.resources.change_plan, resource.uuid, plan)
         self._rooms.accounts.forget_cached()
         await self._rooms.pool.close_account(resource.account.id)  # workers carry the old plan's limits
-        await self._audit(f"plan:{plan}", uuid, resource.account)
+        await self._audit(f"plan:{plan}", resource.uuid, resource.account)
         config = dict(config_vars(self.api_key(resource), self._public_url))
         return {"message": f"Now {limits_text(PLANS[plan])}.", "config": config}
 
@@ -141,7 +142,7 @@ class Provider:
         Raises:
             NotFound, Gone: there is no such resource, or no longer.
         """
-        resource = await asyncio.to_thread(self._rooms.resources.get, uuid)
+        resource = await asyncio.to_thread(self._rooms.resources.get, uuid.lower())
         if resource is None:
             raise NotFound("There is no such resource.")
         return _check_alive(resource)
@@ -156,9 +157,9 @@ class Provider:
             NotFound, Gone: there is no such resource, or no longer.
         """
         resource = await self.find(uuid)
-        await asyncio.to_thread(self._rooms.resources.deprovision, uuid)
+        await asyncio.to_thread(self._rooms.resources.deprovision, resource.uuid)
         self._rooms.accounts.forget_cached()
-        await self._audit("deprovision", uuid, resource.account)
+        await self._audit("deprovision", resource.uuid, resource.account)
         await self._try_to_purge(resource)
 
     async def finish_purges(self) -> None:
@@ -226,15 +227,15 @@ def parse_provision(body: Mapping[str, Any]) -> Provision:
         uuid=uuid.lower(),
         name=_NAME.sub("-", name.lower())[:255],
         plan=_known_plan(body),
-        region=_text(body, "region"),
+        region=_text(body, "region", _MAX_WORD),
         callback_url=_text(body, "callback_url"),
-        log_drain_token=_text(body, "log_drain_token"),
+        log_drain_token=_text(body, "log_drain_token", _MAX_WORD),
         options=json.dumps(options)[:_MAX_TEXT],
     )
 
 
-def _text(body: Mapping[str, Any], name: str) -> str | None:
+def _text(body: Mapping[str, Any], name: str, most: int = _MAX_TEXT) -> str | None:
     value = body.get(name)
-    if value is not None and (not isinstance(value, str) or len(value) > _MAX_TEXT):
-        raise InvalidInput(f"The field {name} must be a text.")
+    if value is not None and (not isinstance(value, str) or len(value) > most or "\0" in value):
+        raise InvalidInput(f"The field {name} must be a text of at most {most} characters.")
     return value or None

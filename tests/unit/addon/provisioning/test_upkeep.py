@@ -129,6 +129,8 @@ def test_a_purge_that_fails_is_tried_again_until_it_is_done(house: House) -> Non
     assert house.rooms.accounts.identify(house.provider.api_key(house.rooms.resources.unpurged()[0])) is None
     asyncio.run(house.upkeep().round())
     assert len(house.rooms.resources.unpurged()) == 1
+    with pytest.raises(Gone):
+        asyncio.run(house.provider.find(UUID.upper()))
     house.others.failing = False
     asyncio.run(house.upkeep().round())
     assert house.rooms.resources.unpurged() == []
@@ -189,6 +191,9 @@ def test_the_first_versions_body_gets_a_uuid_of_ours() -> None:
         {**BODY, "uuid": "../x"},
         {**BODY, "options": ["x"]},
         {**BODY, "plan": 1},
+        {**BODY, "name": "a\0b"},
+        {**BODY, "log_drain_token": "d." * 40},
+        {**BODY, "region": "r" * 65},
     ):
         with pytest.raises(InvalidInput):
             parse_provision(body)
