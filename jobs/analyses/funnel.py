@@ -121,6 +121,8 @@ def _reach_by_windows(engine: Engine, parameters: Parameters) -> None:
 _AFTER = {"seq": ">", "step": ">=", "increase": ">"}
 #: Places that need more bits than this are held in 128.
 _BIGINT_BITS = 62
+#: Shorter hashes collide among too few entities to be worth a try.
+_HASH_BITS = 32
 
 
 def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
@@ -131,7 +133,6 @@ def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
     time's bits hold all times and the window together, so no chain of another entity is inside the window.
     """
     by_seq = parameters.ties == "seq"
-    engine.materialize("funnel_ids", query("funnel", "asof_ids"))
     bounds = engine.collect(query("funnel", "asof_bounds")).to_pylist()[0]
     span = bounds["last_time"] - bounds["first_time"]
     window = span if parameters.window is None else min(parameters.window, span)
@@ -139,8 +140,13 @@ def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
         (span + window).bit_length(),
         (bounds["last_seq"] - bounds["first_seq"]).bit_length(),
     )
-    bits = bounds["entities"].bit_length() + time_bits + seq_bits
+    if not by_seq:
+        seq_bits = 0
+    entity, bits = _number_entities(engine, _BIGINT_BITS - time_bits - seq_bits)
+    bits += time_bits + seq_bits
     places = {
+        "entity": entity,
+        "named": "" if entity != "id" else "INNER JOIN funnel_ids USING (entity_id)",
         "number": "BIGINT" if bits <= _BIGINT_BITS else "HUGEINT",
         "first": f"({bounds['first_time']})",
         "shift": str(time_bits),
@@ -158,6 +164,23 @@ def _reach_by_asof_join(engine: Engine, parameters: Parameters) -> None:
         _fill(engine, f"funnel_level_{step}", "asof_next", places | asked | {"window": str(window)})
     levels = " UNION ALL ".join(query("funnel", "asof_level", step=str(step)) for step in steps)
     _fill(engine, "funnel_reached", "asof_reached", places | {"levels": levels})
+
+
+def _number_entities(engine: Engine, bits: int) -> tuple[str, int]:
+    """Make `funnel_ids`. Returns a row's entity number as SQL, and the bits that it takes.
+
+    A hash that no two entities share is as good as a number and needs no join; where there is room for a
+    long one, it is tried first.
+    """
+    if bits >= _HASH_BITS:
+        hashed = f"CAST(hash(entity_id) >> {64 - bits} AS BIGINT)"
+        engine.materialize("funnel_ids", query("funnel", "asof_ids", number=hashed))
+        counts = engine.collect(query("funnel", "asof_collisions")).to_pylist()[0]
+        if counts["entities"] == counts["numbers"]:
+            return hashed, bits
+    engine.materialize("funnel_ids", query("funnel", "asof_ids", number="ROW_NUMBER() OVER ()"))
+    counts = engine.collect(query("funnel", "asof_collisions")).to_pylist()[0]
+    return "id", int(counts["entities"]).bit_length()
 
 
 def _fill(engine: Engine, name: str, text: str, places: dict[str, str]) -> None:

@@ -75,7 +75,7 @@ SELECT
     path_id, weight, value_minor, channel, touch_time, lag_s, position, touches,
     CASE
         WHEN others = 0 THEN position = touches
-        ELSE channel <> $direct AND others_later = 0
+        ELSE channel <> $direct AND others_so_far = others
     END AS is_last_other
 FROM (
     SELECT
@@ -88,8 +88,8 @@ FROM (
             PARTITION BY path_id ORDER BY touch_time, seq ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS others,
         COUNT(CASE WHEN channel <> $direct THEN 1 END) OVER (
-            PARTITION BY path_id ORDER BY touch_time, seq ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
-        ) AS others_later
+            PARTITION BY path_id ORDER BY touch_time, seq ROWS UNBOUNDED PRECEDING
+        ) AS others_so_far
     FROM $relation
 ) AS counted
 

@@ -78,23 +78,25 @@ GROUP BY entity_id
 
 -- name: asof_ids
 -- DuckDB only: a number for each entity.
-SELECT entity_id, ROW_NUMBER() OVER () AS id FROM (SELECT DISTINCT entity_id FROM funnel_rows) AS entities
+SELECT entity_id, $number AS id FROM (SELECT DISTINCT user_id AS entity_id FROM events) AS entities
+
+-- name: asof_collisions
+-- DuckDB only: how many numbers there are for how many entities.
+SELECT COUNT(*) AS entities, COUNT(DISTINCT id) AS numbers FROM funnel_ids
 
 -- name: asof_bounds
 -- DuckDB only: what the integers of places must hold.
 SELECT
     COALESCE(MIN(time), 0) AS first_time, COALESCE(MAX(time), 0) AS last_time,
-    COALESCE(MIN(seq), 0) AS first_seq, COALESCE(MAX(seq), 0) AS last_seq,
-    (SELECT COUNT(*) FROM funnel_ids) AS entities
+    COALESCE(MIN(seq), 0) AS first_seq, COALESCE(MAX(seq), 0) AS last_seq
 FROM events
 
 -- name: asof_placed
 -- DuckDB only: step rows with one number that orders them by entity, time and, where ties ask for it, seq.
 SELECT CAST($place AS $number) AS place, step
 FROM (
-    SELECT CAST(id AS $number) * $stride + (time - $first) AS moment, seq, step
-    FROM funnel_rows
-    INNER JOIN funnel_ids USING (entity_id)
+    SELECT CAST($entity AS $number) * $stride + (time - $first) AS moment, seq, step
+    FROM funnel_rows $named
 ) AS numbered
 
 -- name: asof_first
