@@ -103,7 +103,7 @@ class Exchange:
         try:
             async with asyncio.timeout(self._settings.boot_timeout):
                 while route.web is WebState.STARTING:
-                    await self._table.changed(route.app_id)
+                    await self._table_changed(route.app_id)
                     current = self._table.get(route.app_id)
                     if current is None:
                         raise Fault("H14")
@@ -113,6 +113,16 @@ class Exchange:
         if route.web in _STATE_FAULTS:
             raise Fault(_STATE_FAULTS[route.web])
         return route
+
+    async def _table_changed(self, app_id: str) -> None:
+        """Wait for the app's next route, or for the client to hang up."""
+        changed = asyncio.ensure_future(self._table.changed(app_id))
+        try:
+            with self._client.on_hang_up(changed.cancel):
+                await asyncio.wait({changed})
+        finally:
+            changed.cancel()
+        self._blame_client()
 
     async def _forward(self, dyno: Wire, forwarded: str, port: int, scheme: str) -> None:
         request = self._request

@@ -21,7 +21,7 @@ class WatchedReader(asyncio.StreamReader):
         """Buffer at most twice ``limit`` bytes."""
         super().__init__(limit=limit)
         self.ended = False
-        self.when_ended: Callable[[], None] | None = None
+        self.when_ended: Callable[[], object] | None = None
 
     def feed_eof(self) -> None:
         """Take the peer's end of it."""
@@ -98,7 +98,7 @@ class Wire:
         return isinstance(self.reader, WatchedReader) and self.reader.ended
 
     @contextlib.contextmanager
-    def on_hang_up(self, act: Callable[[], None]) -> Iterator[None]:
+    def on_hang_up(self, act: Callable[[], object]) -> Iterator[None]:
         """Call ``act`` when the peer hangs up during the block, or has done so already."""
         reader = self.reader
         if not isinstance(reader, WatchedReader):

@@ -251,6 +251,19 @@ async def test_a_request_waits_for_a_booting_app(bench: Bench) -> None:
     assert (await waiting)[0] == 200
 
 
+async def test_a_client_that_leaves_while_the_app_boots_is_h27(bench: Bench) -> None:
+    bench.publish(web=WebState.STARTING)
+    client = await bench.client()
+    await client.send(GET)
+    await asyncio.sleep(0.05)
+    started = time.monotonic()
+    client.writer.close()
+    await until_logged(bench)
+    assert time.monotonic() - started < 0.3
+    assert "code=H27" in bench.log.lines[0]
+    assert "status=499" in bench.log.lines[0]
+
+
 async def test_an_app_that_does_not_boot_is_h20(bench: Bench) -> None:
     bench.publish(web=WebState.STARTING)
     assert (await bench.get())[0] == 503
