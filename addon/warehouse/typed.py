@@ -22,6 +22,7 @@ _ROUNDS = 4
 _ROW = " row"
 """The row number's name beside physical columns, none of which can have a space."""
 _SAMPLE_ROWS = 2_000
+_MANY_ROWS = 500
 _INT64_DIGITS = 19
 _MAX_KEY = 1_000
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -115,6 +116,9 @@ class Typer:
         for attempt in range(_ROUNDS):
             good, pending = self._fast(pending, schema)
             parts.append((good, schema))
+            if pending.num_rows >= _MANY_ROWS:  # explicit nulls, mostly; they need no slow query
+                good, pending = self._fast(pending, schema, nulls=True)
+                parts.append((good, schema))
             if not pending.num_rows:
                 break
             if attempt == 0:
@@ -139,9 +143,11 @@ class Typer:
         finally:
             self._connection.unregister("lt")
 
-    def _fast(self, lines: pa.Table, schema: TableSchema) -> tuple[pa.Table, pa.Table]:
+    def _fast(
+        self, lines: pa.Table, schema: TableSchema, *, nulls: bool = False
+    ) -> tuple[pa.Table, pa.Table]:
         """Return the rows that are surely right, and the lines of the others."""
-        result = self._query(lines, typing_sql.fast(schema.columns))
+        result = self._query(lines, typing_sql.fast(schema.columns, nulls=nulls))
         ok = result["ok"]
         good = result.drop_columns(["ok"])
         if pc.all(ok).as_py() is not False:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from addon.warehouse.names import literal
+from addon.warehouse.names import json_pointer, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +42,23 @@ def _text(column: Column) -> str:
     return f"(struct_extract(r, {literal(_key(column))})::varchar)"
 
 
-def fast(columns: Sequence[Column]) -> str:
-    """Return the query for all rows: rn, ok, c0 (time), c1...; only the values of ok rows count."""
-    inner, values, counted, checks = ["rn", "rt", "d", "len(json_keys(l)) as lk"], [], [], []
+def _null_count(columns: Sequence[Column]) -> str:
+    """Return the SQL of how many of the columns' keys are there with null; ``time`` may not be."""
+    pointers = ", ".join(literal(json_pointer(_key(column))) for column in columns[1:])
+    return f"len(list_filter(json_type(l, [{pointers}]), lambda kind: kind = 'NULL'))"
+
+
+def fast(columns: Sequence[Column], *, nulls: bool = False) -> str:
+    """Return the query for all rows: rn, ok, c0 (time), c1...; only the values of ok rows count.
+
+    A row is ok when it has as many keys as values found a column: an unknown key, one that is there twice,
+    or a value that does not fit makes the sum too small. So does a null, unless ``nulls`` counts them as
+    well, which costs a quarter of the speed.
+    """
+    keys = "len(json_keys(l))"
+    if nulls and len(columns) > 1:
+        keys += f" - {_null_count(columns)}"
+    inner, values, counted, checks = ["rn", "rt", "d", f"{keys} as lk"], [], [], []
     for n, column in enumerate(columns):
         kind = _kind(column)
         counted.append(f"(c{n} is not null)::usmallint")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from addon.warehouse import typed
 from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import Typed, Typer
 
@@ -120,19 +121,19 @@ def same(value: Any, text: str, kind: str) -> bool:
     return bool(value == json.loads(text))
 
 
-def shown(row: dict[str, Any], typed: Typed, key: str) -> Any:
+def shown(row: dict[str, Any], result: Typed, key: str) -> Any:
     """Return a logical column's value as the view puts it together."""
-    column = typed.schema.keys()[key]
+    column = result.schema.keys()[key]
     values = (row[name] for name, _ in reversed(column.stored))
     return next((value for value in values if value is not None), None)
 
 
-def check(batch: list[list[tuple[str, str]]], typed: Typed) -> None:
+def check(batch: list[list[tuple[str, str]]], result: Typed) -> None:
     """Compare every row with the oracle: each value in its column or the overflow, nothing else anywhere."""
-    assert typed.rejected == []
-    assert typed.table.num_rows == len(batch)
-    columns = typed.schema.keys()
-    for members, row in zip(batch, typed.table.to_pylist(), strict=True):
+    assert result.rejected == []
+    assert result.table.num_rows == len(batch)
+    columns = result.schema.keys()
+    for members, row in zip(batch, result.table.to_pylist(), strict=True):
         assert row["time"] == 77
         last = dict(members)
         overflow = json.loads(row["_overflow"] or "{}")
@@ -141,19 +142,19 @@ def check(batch: list[list[tuple[str, str]]], typed: Typed) -> None:
             column = columns.get(key)
             if text == "null":
                 assert key not in overflow
-                assert column is None or shown(row, typed, key) is None
+                assert column is None or shown(row, result, key) is None
             elif column is not None and any(fits(kind, text) for _, kind in column.stored):
-                assert same(shown(row, typed, key), text, column.type), (key, text, column.type, row)
+                assert same(shown(row, result, key), text, column.type), (key, text, column.type, row)
                 assert key not in overflow
             else:
-                assert column is None or shown(row, typed, key) is None, (key, text, row)
+                assert column is None or shown(row, result, key) is None, (key, text, row)
                 assert overflow.pop(key) == json.loads(text)
         for key, texts in earlier.items():
             assert texts == [json.loads(text) for name, text in members if name == key][:-1]
         assert set(earlier) == {key for key, _ in members if [name for name, _ in members].count(key) > 1}
         assert overflow == {}
         absent = set(columns) - set(last) - {"time"}
-        assert all(shown(row, typed, key) is None for key in absent)
+        assert all(shown(row, result, key) is None for key in absent)
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,27 @@ def test_every_hostile_value_in_every_column(typer: Typer) -> None:
     batch = [[(key, text)] for key in KEYS for text in TEXTS]
     for schema in (SCHEMA, TableSchema()):
         check(batch, run(typer, batch, schema))
+
+
+def test_the_query_that_counts_nulls_agrees_with_the_oracle(
+    typer: Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(typed, "_MANY_ROWS", 1)
+    batch = [[(key, text)] for key in KEYS for text in TEXTS]
+    batch += [[("i", first), ("i", second), ("b", "null")] for first in TEXTS for second in ("null", "1")]
+    batch += [[(key, "null") for key in KEYS], [("s", "null"), ("new", "null"), ("d", "1.5")]] * 3
+    for schema in (SCHEMA, TableSchema()):
+        check(batch, run(typer, batch, schema))
+
+
+@settings(deadline=None, max_examples=15)
+@given(batch=st.lists(MEMBERS, min_size=1, max_size=30))
+def test_any_batch_keeps_every_value_when_nulls_are_counted(
+    typer: Typer, batch: list[list[tuple[str, str]]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typed, "_MANY_ROWS", 1)
+        check(batch, run(typer, batch, SCHEMA))
 
 
 def test_every_hostile_value_alone_as_a_first_value(typer: Typer) -> None:
