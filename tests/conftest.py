@@ -1,12 +1,20 @@
-"""What every suite shares: the option under which a skipped test is a failure."""
+"""What every suite shares: plain log output, and the option under which a skipped test is a failure."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import pytest
+import structlog
 
 SKIPPED: Final = pytest.StashKey[list[tuple[str, str]]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """Log exceptions as plain text: structlog by default draws all variables, which takes seconds."""
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
