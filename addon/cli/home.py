@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
+_LEAST_ROOM_BYTES = 16 << 20
 OWNER_EMAIL = "owner@localhost"
 
 
@@ -60,7 +62,7 @@ class Home:
         """Make the folders, readable by their owner only.
 
         Raises:
-            Failure: they cannot be made.
+            Failure: they cannot be made, or the disk is full.
         """
         try:
             for folder in (self.root, self.manifests, self.tls, self.logs):
@@ -69,6 +71,13 @@ class Home:
         except OSError as error:
             what = f"Cannot use {self.root} as the home folder"
             raise Failure(what, str(error), "Give a folder you may write to: sluice up --home DIR") from error
+        free = shutil.disk_usage(self.root).free
+        if free < _LEAST_ROOM_BYTES:
+            what = f"There is no room in {self.root}"
+            why = f"{free >> 20} MiB are free, {_LEAST_ROOM_BYTES >> 20} are needed to start at all"
+            raise Failure(
+                what, why, "Free some space, or give a folder on another disk: sluice up --home DIR"
+            )
 
     @contextmanager
     def held(self) -> Iterator[None]:

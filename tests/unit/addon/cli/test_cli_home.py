@@ -8,6 +8,7 @@ import ssl
 import stat
 import subprocess
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,13 @@ def test_a_home_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Failure, match="Cannot use"):
         Home(tmp_path / "file" / "home").prepare()
+
+
+def test_a_full_disk_is_told_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("addon.cli.home.shutil.disk_usage", lambda _: SimpleNamespace(free=3 << 20))
+    with pytest.raises(Failure, match="There is no room") as caught:
+        Home(tmp_path / "home").prepare()
+    assert "3 MiB are free" in caught.value.why
 
 
 def test_a_home_belongs_to_one_up_at_a_time(tmp_path: Path) -> None:
