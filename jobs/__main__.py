@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from jobs.contracts.errors import UserError
 from jobs.run.cli import main
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 def _duckdb() -> Engine:
     from jobs.engines.duck import DuckEngine  # noqa: PLC0415 - see the module's docstring
 
-    threads = os.environ.get("SLUICE_DUCKDB_THREADS")
+    threads = os.environ.get("SLUICE_DUCKDB_THREADS") or None
+    if threads is not None and not (threads.isdecimal() and int(threads) > 0):
+        raise UserError(f"SLUICE_DUCKDB_THREADS={threads}: give a number of at least 1")
     return DuckEngine(
-        threads=int(threads) if threads and threads.isdigit() else None,
+        threads=int(threads) if threads is not None else None,
         memory_limit=os.environ.get("SLUICE_DUCKDB_MEMORY_LIMIT") or None,
     )
 

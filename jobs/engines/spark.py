@@ -62,10 +62,17 @@ def start_session() -> SparkSession:
     os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).with_name("spark_conf")))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.master(os.environ.get(MASTER_VARIABLE, _DEFAULT_MASTER)).appName("sluice")
+    master = os.environ.get(MASTER_VARIABLE) or _DEFAULT_MASTER
+    builder = SparkSession.builder.master(master).appName("sluice")
     for key, value in _CONF.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    try:
+        return builder.getOrCreate()
+    except _FAILURES as error:
+        raise EngineError(
+            f"Spark does not start with {MASTER_VARIABLE}={master} (Java 17 or later is needed):"
+            f" {_first_line(error)}"
+        ) from error
 
 
 class SparkDialect:

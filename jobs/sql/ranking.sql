@@ -39,10 +39,10 @@ FROM (
         DENSE_RANK() OVER (PARTITION BY segment, period ORDER BY metric $direction) AS dense_rank,
         ROW_NUMBER() OVER (PARTITION BY segment, period ORDER BY metric $direction, item ASC) AS ordinal,
         COUNT(*) OVER (PARTITION BY segment, period) AS ranked_items,
-        SUM(metric) OVER (PARTITION BY segment, period) AS total,
-        SUM(metric) OVER (
+        ROUND(SUM(metric) OVER (PARTITION BY segment, period), 9) AS total,
+        ROUND(SUM(metric) OVER (
             PARTITION BY segment, period ORDER BY metric $direction, item ASC ROWS UNBOUNDED PRECEDING
-        ) AS running
+        ), 9) AS running
     FROM ranking_metrics
 ) AS numbered
 

@@ -99,6 +99,16 @@ def cdnow(_rng: random.Random) -> pa.Table:
     )
 
 
+def fractional_paths(_rng: random.Random) -> pa.Table:
+    return pa.table(
+        {
+            "path": ["a > b", "b", "c > a", ""],
+            "conversions": [7, 2, 3, 1],
+            "value_minor": [0.1, 0.2, 0.3, 7.5],
+        }
+    )
+
+
 def paths(_rng: random.Random) -> pa.Table:
     return pa.table(
         {
@@ -137,12 +147,15 @@ CASES: list[tuple[str, dict[str, Maker], dict[str, Any]]] = [
         },
     ),
     ("attribution", {"paths": paths}, {}),
+    ("attribution", {"paths": fractional_paths}, {"position": "treasure_data"}),
     ("ranking", {"items": items}, {"period": "week", "top": 5, "other": True}),
     (
         "ranking",
         {"items": items},
         {"period": "month", "metric": "last", "ties": "average", "direction": "asc"},
     ),
+    ("ranking", {"items": items}, {"from": START, "to": START + 7 * DAY, "ties": "dense", "top": 3}),
+    ("ranking", {"items": items}, {"strict_n": True, "n": 4}),
     ("customer_summary", {"transactions": cdnow}, {"end": "1997-09-30", "freq_multiplier": 7}),
     ("rfm", {"transactions": cdnow}, {}),
     ("retention", {"events": events}, {"period": "day", "mode": "day_n", "start_event": "view"}),

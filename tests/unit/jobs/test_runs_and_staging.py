@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.contracts.errors import InputError, UnknownAnalysisError
 from jobs.engine.staging import Source
@@ -223,3 +226,22 @@ def test_duckdb_runs_without_loading_spark() -> None:
     code = "import sys, jobs.__main__ as m; m.ENGINES['duckdb'](); print('pyspark' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+@given(st.integers(100_000_000, 999_999_999), st.integers(-12, 2), st.sampled_from([-3, -1, 0, 1, 3]))
+def test_noise_in_the_last_bits_does_not_decide_how_a_nine_digit_tie_is_hashed(
+    digits: int, exponent: int, ulps: int
+) -> None:
+    tie = (digits + 0.5) * 10.0**exponent
+    noisy = tie + ulps * math.ulp(tie)
+    one, other = (hash_tables({"t": (pa.table({"x": [value]}), [])}) for value in (tie, noisy))
+    assert one == other
+
+
+def test_what_cancels_out_is_hashed_as_zero_and_small_numbers_are_not() -> None:
+    def hashed(value: float) -> str:
+        return hash_tables({"t": (pa.table({"x": [value]}), [])})
+
+    assert hashed(0.1 + 0.2 - 0.3) == hashed(0.0) == hashed(-0.0)
+    assert hashed(1e-9) != hashed(0.0)
+    assert hashed(1.00000001) != hashed(1.00000002)
