@@ -139,9 +139,9 @@ def main() -> None:
         sys.exit(failure.code)
     except OSError as error:
         what = f"{type(error).__name__} in the middle of the command"
-        failure = Failure(what, str(error), "Mend that, then try again; `sluice doctor` may know more.")
-        print(failure.text(), file=sys.stderr)
-        sys.exit(failure.code)
+        told = Failure(what, str(error), "Mend that, then try again; `sluice doctor` may know more.")
+        print(told.text(), file=sys.stderr)
+        sys.exit(told.code)
     except KeyboardInterrupt:
         print("sluice: interrupted", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)
