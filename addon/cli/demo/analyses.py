@@ -40,7 +40,9 @@ TRANSACTIONS = (
     "SELECT user_id AS customer_id, time, value_minor AS amount_minor FROM events WHERE event = 'purchase'"
 )
 
-STEPS = "SELECT user_id || ' ' || CAST(time - time % 86400 AS VARCHAR) AS user_id, time, seq, event FROM events"
+STEPS = (
+    "SELECT user_id || ' ' || CAST(time - time % 86400 AS VARCHAR) AS user_id, time, seq, event FROM events"
+)
 """A customer's day is one visit: it is visits that end with or without a purchase."""
 PURCHASES = "SELECT user_id, time, seq, event FROM events WHERE event = 'purchase'"
 _AT_ONCE = 2
