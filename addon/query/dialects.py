@@ -10,6 +10,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from addon.query.gate import bind_tables, check_final, check_functions, parse_query
+from addon.query.macros import TRINO_DIVIDE
 from addon.query.td_functions import Times, rewrite_td_functions
 from platform_core.base.errors import InvalidInput
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DIALECTS = {"trino": "trino", "presto": "presto", "hive": "hive", "duckdb": "duckdb"}
 """What a job's type is called, and sqlglot's name for it."""
+_WHOLE_DIVISION = frozenset({"trino", "presto"})
 _UNNAMED = {"trino": "_col", "presto": "_col", "hive": "_c"}
 _PRESTO_TYPES = {
     "TINYINT": "tinyint", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint",
@@ -65,6 +67,8 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
     check_functions(tree)
     if dialect in _UNNAMED:
         _name_columns(tree, _UNNAMED[dialect])
+    if DIALECTS[dialect] in _WHOLE_DIVISION:
+        _divide_as_trino(tree)
     gated = bind_tables(rewrite_td_functions(tree, times), account_id, database, exists)
     try:
         text = gated.tree.sql(dialect="duckdb", comments=False)
@@ -86,6 +90,11 @@ def _name_columns(tree: exp.Query, prefix: str) -> None:
     for index, column in enumerate(select.expressions):
         if not isinstance(column, (exp.Alias, exp.Aliases, exp.Column)) and not column.is_star:
             select.expressions[index].replace(exp.alias_(column.copy(), f"{prefix}{index}", quoted=True))
+
+
+def _divide_as_trino(tree: exp.Query) -> None:
+    for node in list(tree.find_all(exp.Div)):
+        node.replace(exp.Anonymous(this=TRINO_DIVIDE, expressions=[node.this, node.expression]))
 
 
 def result_type(duckdb_type: str, dialect: str) -> str:

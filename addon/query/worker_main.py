@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 
 from addon.query import frames
+from addon.query.macros import MACROS
 from addon.query.worker_rows import WRITERS, CountingFile, ResultTooLarge, projection
 
 _CHANNEL_FD = 3
@@ -41,6 +42,8 @@ def open_engine(settings: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     }
     for name, value in chosen.items():
         connection.execute(f"SET {name} = {_literal(value)}")
+    for macro in MACROS:
+        connection.execute(macro)
     connection.execute(f"SET allowed_directories = [{_literal(settings['folder'])}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
