@@ -9,8 +9,9 @@ DuckDB's ``/`` always gives a double, and sqlglot can only tell the two apart wh
 types. So the translation calls a macro, and DuckDB's binder picks the form by the types that it finds.
 """
 
-MACROS = (
+_DIVIDE = (
     f"CREATE MACRO {TRINO_DIVIDE}(dividend BIGINT, divisor BIGINT) AS dividend // divisor,"
     " (dividend DOUBLE, divisor DOUBLE) AS dividend / divisor,"
-    " (dividend INTERVAL, divisor DOUBLE) AS dividend / divisor",
+    " (dividend INTERVAL, divisor DOUBLE) AS dividend / divisor"
 )
+MACROS = (_DIVIDE,)
