@@ -16,7 +16,9 @@ from addon.api.services import Services
 from addon.api.td.params import Parameters, is_storable, json_object
 from addon.models.accounts import Identity
 from addon.models.jobs import Job, JobRequest, JobState
-from addon.query.analysis import ANALYSIS, NAME, check_request
+from addon.models.tables import LOGS_DATABASE
+from addon.query.analysis import ANALYSIS
+from addon.query.analysis_request import NAME, check_request, database_of
 from addon.query.results import json_row, rows
 from platform_core.base.errors import InvalidInput, NotFound
 
@@ -44,12 +46,15 @@ async def query(request: Request, identity: Reader, rooms: Rooms, params: Parame
 
 @router.post("/analyses/{name}")
 async def start_analysis(name: str, request: Request, identity: Reader, rooms: Rooms) -> dict[str, Any]:
-    """Queue an analysis of {database, inputs: {table: SQL}, params, engine}."""
+    """Queue an analysis of {database, inputs: {table: SQL}, params, engine, dialect}.
+
+    Or queue {from_manifest: {…}} of a finished run: the same queries on the same versions of the tables.
+    """
     body = json_object(await request.body())
-    database = body.get("database", "logs")
+    params = check_request(name, body)
+    database = database_of(body, LOGS_DATABASE)
     if not isinstance(database, str) or not is_storable(database):
         raise InvalidInput("The field database must be a database's name.")
-    params = check_request(name, body)
     job = await rooms.runner.issue(
         JobRequest(
             account_id=identity.account.id,

@@ -5,58 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 from addon.models.jobs import Job, JobOutcome, JobState
+from addon.query.analysis_request import completed, named_pins
 from addon.query.java import java_binds, java_home
+from addon.query.pins import Pins
 from addon.query.service import Query, QueryService
 from addon.query.worker import QueryFailed, worker_uid
-from platform_core.base.errors import InvalidInput
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from addon.models.accounts import Account
+    from addon.models.tables import TableRef
 
 ANALYSIS = "analysis"
-ENGINES = frozenset({"duckdb", "spark"})
-NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _INSIDE = "/sluice-job"
 """A name that hides no checkout or interpreter of the host."""
 _MEMORY = 4 << 30
 _MAX_PIDS = 1_024
 _MAX_TEXT = 64 << 10
-
-
-def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an analysis request as the job keeps it.
-
-    Raises:
-        InvalidInput: a field is missing or malformed.
-    """
-    inputs, params, engine = body.get("inputs"), body.get("params", {}), body.get("engine", "duckdb")
-    if not NAME.match(name):
-        raise InvalidInput(f"There is no analysis {name[:80]!r}.")
-    if not isinstance(inputs, dict) or not inputs or not all(map(_is_input, inputs.items())):
-        raise InvalidInput("The field inputs must map table names to SELECT statements.")
-    if not isinstance(params, dict):
-        raise InvalidInput("The field params must be an object.")
-    if engine not in ENGINES:
-        raise InvalidInput(f"There is no engine {str(engine)[:40]!r}.", hint="Use duckdb or spark.")
-    dialect = body.get("dialect", "duckdb")
-    return {"name": name, "inputs": inputs, "params": params, "engine": engine, "dialect": str(dialect)}
-
-
-def _is_input(item: tuple[Any, Any]) -> bool:
-    table, sql = item
-    return isinstance(table, str) and bool(NAME.match(table)) and isinstance(sql, str)
 
 
 class AnalysisExecution:
@@ -80,14 +55,21 @@ class AnalysisExecution:
         shutil.rmtree(place, ignore_errors=True)
         for folder in ("in", "out", "tmp"):
             (place / folder).mkdir(parents=True)
-        rows = 0
-        for table, sql in job.request.params["inputs"].items():
-            rows += await self._materialise(account, job, table, sql, place / "in", kill)
+        params = job.request.params
+        pins = Pins(named_pins(account.id, params))
+        at = params.get("again", {}).get("at", self._service.now())
+        rows, read = 0, {}
+        for table, sql in params["inputs"].items():
+            query = Query(sql, params["dialect"], job.request.database, "parquet", at=at)
+            count, read[table] = await self._materialise(account, table, query, pins, place / "in", kill)
+            rows += count
         own(place, worker_uid(account.id))
         await self._compute(account, job, place, java, kill)
         shutil.rmtree(place / "in")
         shutil.rmtree(place / "tmp", ignore_errors=True)
-        manifest = (place / "out" / "manifest.json").read_text()
+        path = place / "out" / "manifest.json"
+        manifest = completed(json.loads(path.read_text()), job.request, read, pins, at)
+        path.write_text(json.dumps(manifest, indent=2) + "\n")
         if kill.is_set():
             raise QueryFailed("killed", "The analysis was killed.")
         return JobOutcome(
@@ -95,19 +77,20 @@ class AnalysisExecution:
             num_records=rows,
             result_size=sum(file.stat().st_size for file in (place / "out").iterdir()),
             result_path=str((place / "out").relative_to(self._scratch)),
-            cmdout=manifest,
+            cmdout=json.dumps(manifest),
         )
 
     async def _materialise(  # noqa: PLR0917  (one step of run)
-        self, account: Account, job: Job, table: str, sql: str, folder: Path, kill: asyncio.Event
-    ) -> int:
-        query = Query(sql, job.request.params["dialect"], job.request.database, "parquet")
+        self, account: Account, table: str, query: Query, pins: Pins, folder: Path, kill: asyncio.Event
+    ) -> tuple[int, Sequence[TableRef]]:
+        """Write an input's rows to a file; return how many there are, and the tables they came from."""
         with (folder / f"{table}.parquet").open("wb") as file:
             try:
-                reply = await self._service.execute(account, query, file.fileno(), kill)
+                prepared = await self._service.prepare(account, query, pins)
+                reply = await self._service.run_prepared(account, prepared, file.fileno(), kill)
             except QueryFailed as error:
                 raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
-        return reply.rows
+        return reply.rows, prepared.tables
 
     async def _compute(
         self, account: Account, job: Job, place: Path, java: Path | None, kill: asyncio.Event

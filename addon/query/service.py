@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from addon.query.compiler import Compiler
 from addon.query.dialects import CompiledQuery, result_type
+from addon.query.pins import Pins
 from addon.query.shown import table_view
 from addon.query.td_functions import Times
 from addon.query.worker import QueueFull, Reply, Request, Worker
 from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from addon.models.accounts import Account, Identity
     from addon.models.catalog import TableInfo
@@ -53,6 +54,8 @@ class Query:
     form: str = "td"
     scheduled: int | None = None
     max_bytes: int = MAX_RESULT_BYTES
+    at: int | None = None
+    """The Unix second that it takes for now; None for the clock's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,20 @@ class _Pinned:
 
     info: TableInfo
     snapshot: Snapshot | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query that may run: checked and translated, its tables pinned."""
+
+    query: Query
+    compiled: CompiledQuery
+    pinned: Mapping[str, _Pinned]
+
+    @property
+    def tables(self) -> Sequence[TableRef]:
+        """The tables that it reads."""
+        return list(self.compiled.views.values())
 
 
 class QueryService:
@@ -116,11 +133,29 @@ class QueryService:
             UserError: the query is refused.
             QueryFailed: it failed, was killed, or took longer than the plan allows.
         """
+        return await self.run_prepared(account, await self.prepare(account, query), result_fd, kill)
+
+    async def prepare(self, account: Account, query: Query, pins: Pins | None = None) -> Prepared:
+        """Check and translate a query and pin its tables, at the versions of ``pins`` where it has them.
+
+        Raises:
+            UserError: the query is refused, or a version that it shall read is gone.
+        """
         compiled = await self._compile_fresh(account, query)
-        pinned = await self._pin(account, compiled)
+        return Prepared(query, compiled, await self._pin(account, compiled, pins or Pins()))
+
+    async def run_prepared(
+        self, account: Account, prepared: Prepared, result_fd: int, kill: asyncio.Event
+    ) -> Reply:
+        """Run a prepared query; its result goes to ``result_fd``. ``kill`` ends it.
+
+        Raises:
+            QueryFailed: it failed, was killed, or took longer than the plan allows.
+        """
+        query = prepared.query
         async with self._pool.lend(account) as worker:
-            views = {name: _view(worker, one) for name, one in pinned.items()}
-            request = Request(compiled.sql, views, query.form, query.max_bytes)
+            views = {name: _view(worker, one) for name, one in prepared.pinned.items()}
+            request = Request(prepared.compiled.sql, views, query.form, query.max_bytes)
             timeout = account.plan.query_timeout_s
             return await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
 
@@ -132,26 +167,30 @@ class QueryService:
             await self._ingestor.flush(account.id)
             return await self.compile(account, query)
 
+    def now(self) -> int:
+        """Return the Unix second that a query which starts now takes for now."""
+        return int(self._clock.now())
+
     async def compile(self, account: Account, query: Query) -> CompiledQuery:
         """Check and translate a query.
 
         Raises:
             UserError: it is refused.
         """
-        now = int(self._clock.now())
+        now = self.now() if query.at is None else query.at
         times = Times(now, now if query.scheduled is None else query.scheduled)
         return await self._compiler.compile(account, query.sql, query.dialect, query.database, times)
 
-    async def _pin(self, account: Account, compiled: CompiledQuery) -> Mapping[str, _Pinned]:
+    async def _pin(self, account: Account, compiled: CompiledQuery, pins: Pins) -> Mapping[str, _Pinned]:
         """Pass the flush barrier, then pin one snapshot per table, with the schema it is shown by."""
         if not compiled.views:
             return {}
         await self._ingestor.flush(account.id)
-        return await asyncio.to_thread(self._snapshots, compiled.views)
+        return await asyncio.to_thread(self._snapshots, compiled.views, pins)
 
-    def _snapshots(self, views: Mapping[str, TableRef]) -> Mapping[str, _Pinned]:
+    def _snapshots(self, views: Mapping[str, TableRef], pins: Pins) -> Mapping[str, _Pinned]:
         return {
-            name: _Pinned(self._catalog.table(ref), self._warehouse.snapshot(ref))
+            name: _Pinned(self._catalog.table(ref), pins.snapshot(self._warehouse, ref))
             for name, ref in views.items()
         }
 

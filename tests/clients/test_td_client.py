@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import json
 import ssl
 import subprocess
 import sys
@@ -320,15 +321,106 @@ def test_an_analysis_runs_on_queries_and_its_outputs_are_downloaded(addon: Runni
         assert [(row["item"], row["metric"]) for row in rows] == [("a", 4.0)]
         assert http.get(url).content[:4] == b"PAR1"
         assert http.get(url + "x").status_code == 404
-        for wrong, reason in (
-            ({**body, "inputs": {"items": "select nope"}}, "Input items"),
-            ({**body, "params": {"top": "x"}}, "top"),
+        issued = http.post(
+            "/sluice/v1/analyses/ranking", json={**body, "inputs": {"items": "select nope"}}
+        ).json()
+        shown = http.get(f"/sluice/v1/analyses/{issued['job_id']}", params={"wait": "50"}).json()
+        assert shown["status"] == "error"
+        assert "Input items" in shown["error"]
+
+
+def test_an_analysis_that_cannot_run_is_refused_at_once(addon: Running) -> None:
+    body = {"inputs": {"items": "select 'a' as item, 1.0 as value"}}
+    with addon.http() as http:
+        before = http.get("/v3/job/list").json()["count"]
+        for name, asked, status, reason in (
+            ("nope", body, 404, "ranking"),
+            ("Ranking", body, 404, "There is no analysis"),
+            ("ranking", {**body, "params": {"top": "x"}}, 422, "top"),
+            ("ranking", {**body, "params": {"topp": 1}}, 422, "topp"),
+            ("ranking", {**body, "params": [1]}, 422, "params"),
+            ("ranking", {**body, "engine": "flink"}, 422, "duckdb or spark"),
+            ("ranking", {**body, "engine": ["duckdb"]}, 422, "duckdb or spark"),
+            ("ranking", {**body, "dialect": "mysql"}, 422, "trino"),
+            ("ranking", {"inputs": {"itemz": "select 1"}}, 422, "itemz"),
+            ("ranking", {"inputs": {}}, 422, "inputs"),
+            ("paths", {"inputs": {"touches": "select 1"}}, 422, "conversions"),
+            ("ranking", {"from_manifest": {}}, 422, "from_manifest"),
+            ("ranking", {"from_manifest": [1]}, 422, "from_manifest"),
         ):
-            issued = http.post("/sluice/v1/analyses/ranking", json=wrong).json()
-            shown = http.get(f"/sluice/v1/analyses/{issued['job_id']}", params={"wait": "50"}).json()
-            assert shown["status"] == "error"
-            assert reason in shown["error"]
-        assert http.post("/sluice/v1/analyses/ranking", json={"inputs": {}}).status_code == 422
+            refused = http.post(f"/sluice/v1/analyses/{name}", json=asked)
+            assert (refused.status_code, reason in refused.json()["message"]) == (status, True), refused.text
+        assert http.get("/v3/job/list").json()["count"] == before
+
+
+def _analysis(http: httpx.Client, name: str, body: dict[str, Any]) -> dict[str, Any]:
+    issued = http.post(f"/sluice/v1/analyses/{name}", json=body)
+    assert issued.status_code == 200, issued.text
+    shown: dict[str, Any] = http.get(
+        f"/sluice/v1/analyses/{issued.json()['job_id']}", params={"wait": "50"}
+    ).json()
+    return shown
+
+
+def test_an_analysis_is_repeated_from_its_manifest_on_the_same_rows(addon: Running) -> None:
+    client = addon.client()
+    client.create_database("repeats")
+    client.create_log_table("repeats", "sales")
+    _import(
+        client, "repeats", "sales", _rows({"time": 1, "item": "a", "n": 3}, {"time": 2, "item": "b", "n": 2})
+    )
+    # a second that moves on, unless a repetition is told the first run's
+    items = "select item, td_scheduled_time() + n as value from sales"
+    body = {"database": "repeats", "inputs": {"items": items}, "params": {"top": 2}, "dialect": "trino"}
+    with addon.http() as http:
+        first = _analysis(http, "ranking", body)
+        assert first["error"] is None
+        manifest = first["manifest"]
+        (entry,) = manifest["inputs"].values()
+        assert (entry["sql"], entry["dialect"], entry["database"]) == (items, "trino", "repeats")
+        (table,) = entry["tables"]
+        assert (table["database"], table["table"]) == ("repeats", "sales")
+        assert "files" not in entry
+
+        _import(client, "repeats", "sales", _rows({"time": 3, "item": "b", "n": 9}))
+        anew = _analysis(http, "ranking", body)["manifest"]
+        assert anew["result_hash"] != manifest["result_hash"]
+        assert anew["inputs"]["items"]["tables"][0]["version"] > table["version"]
+
+        again = _analysis(http, "ranking", {"from_manifest": manifest})
+        assert again["error"] is None
+        assert again["manifest"]["result_hash"] == manifest["result_hash"]
+        assert again["manifest"]["repeats"] == {"result_hash": manifest["result_hash"], "same": True}
+        for part in ("inputs", "queried_at", "rows_in", "params"):
+            assert again["manifest"][part] == manifest[part]
+        thrice = _analysis(http, "ranking", {"from_manifest": again["manifest"]})["manifest"]
+        assert thrice["result_hash"] == manifest["result_hash"]
+
+        for change, reason in (
+            ({"version": 10_000}, "version 10000"),
+            ({"analysis": "paths"}, "ranking"),
+            ({"inputs": {"items": {"files": ["x"]}}}, "names files"),
+            ({"queried_at": "now"}, "from_manifest"),
+        ):
+            refused = http.post("/sluice/v1/analyses/ranking", json={"from_manifest": {**manifest, **change}})
+            assert (refused.status_code, reason in refused.json()["message"]) == (422, True), refused.text
+        beside = {"from_manifest": manifest, "params": {"top": 1}}
+        assert http.post("/sluice/v1/analyses/ranking", json=beside).status_code == 422
+
+        gone = json.loads(json.dumps(manifest))
+        gone["inputs"]["items"]["tables"][0]["version"] = 999
+        lost = _analysis(http, "ranking", {"from_manifest": gone})
+        assert lost["status"] == "error"
+        assert "repeats.sales has no version 999" in lost["error"]
+
+        client.delete_table("repeats", "sales")
+        client.create_log_table("repeats", "sales")
+        for number in range(table["version"] + 1):
+            _import(client, "repeats", "sales", _rows({"time": number, "item": "z", "n": number}))
+            http.post("/sluice/v1/query", json={"sql": "select 1 from sales", "database": "repeats"})
+        lost = _analysis(http, "ranking", {"from_manifest": manifest})
+        assert lost["status"] == "error"
+        assert "was deleted since" in lost["error"]
 
 
 def test_a_restart_keeps_everything_and_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+"""What an analysis is asked for with: checked at the door, and read back from the manifest of a run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from addon.models.tables import TableRef
+from addon.query.dialects import DIALECTS
+from addon.query.pins import Pin
+from jobs.contracts.errors import UnknownAnalysisError, UserError
+from jobs.contracts.parameters import parse
+from jobs.registry import find
+from platform_core.base.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from addon.models.jobs import JobRequest
+    from addon.query.pins import Pins
+    from jobs.analyses.analysis import Analysis
+
+ENGINES = frozenset({"duckdb", "spark"})
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+MANIFEST_FORMAT = 1
+"""The one that ``python -m jobs run`` writes."""
+_ANEW = "Run the analysis anew, with its inputs as SQL."
+
+
+def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an analysis request as the job keeps it.
+
+    Raises:
+        NotFound: there is no such analysis.
+        InvalidInput: a field is missing or malformed, or not what the analysis takes.
+    """
+    analysis = _find(name)
+    if "from_manifest" in body:
+        body = _asked_before(analysis, body)
+    inputs, params, engine = body.get("inputs"), body.get("params", {}), body.get("engine", "duckdb")
+    if not isinstance(inputs, dict) or not inputs or not all(map(_is_input, inputs.items())):
+        raise InvalidInput("The field inputs must map table names to SELECT statements.")
+    if not isinstance(params, dict):
+        raise InvalidInput("The field params must be an object.")
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise InvalidInput(f"There is no engine {str(engine)[:40]!r}.", hint="Use duckdb or spark.")
+    dialect = body.get("dialect", "duckdb")
+    if not isinstance(dialect, str) or dialect not in DIALECTS:
+        raise InvalidInput(
+            f"The dialect {str(dialect)[:40]!r} is not known.", hint=f"Use one of {', '.join(DIALECTS)}."
+        )
+    _check_shape(analysis, inputs, params)
+    request = {"name": name, "inputs": inputs, "params": params, "engine": engine, "dialect": dialect}
+    return {**request, "again": body["again"]} if "again" in body else request
+
+
+def _find(name: str) -> Analysis:
+    try:
+        return find(name)
+    except UnknownAnalysisError as error:
+        raise NotFound(
+            f"There is no analysis {name[:80]!r}.", hint=f"{str(error).partition('; ')[2]}."
+        ) from error
+
+
+def _is_input(item: tuple[Any, Any]) -> bool:
+    table, sql = item
+    return isinstance(table, str) and bool(NAME.match(table)) and isinstance(sql, str)
+
+
+def _check_shape(analysis: Analysis, inputs: Mapping[str, str], params: Mapping[str, Any]) -> None:
+    known = [table.name for table in analysis.inputs]
+    unknown = [table for table in inputs if table not in known]
+    missing = [table.name for table in analysis.inputs if table.required and table.name not in inputs]
+    if unknown:
+        raise InvalidInput(
+            f"{analysis.name} has no input {unknown[0]}.", hint=f"It reads {', '.join(known)}."
+        )
+    if missing:
+        raise InvalidInput(
+            f"{analysis.name} needs the input {missing[0]}.", hint="Give its SELECT in inputs."
+        )
+    try:
+        analysis.check_inputs(frozenset(inputs))
+        parse(analysis.parameters, params)
+    except UserError as error:
+        raise InvalidInput(f"{error}.") from error
+
+
+def database_of(body: Mapping[str, Any], default: str) -> Any:
+    """Return the database that a request names, itself or by its manifest; not checked yet."""
+    manifest = body.get("from_manifest")
+    inputs = manifest.get("inputs") if isinstance(manifest, dict) else None
+    if not isinstance(inputs, dict):
+        return body.get("database", default)
+    first = next(iter(inputs.values()), None)
+    return first.get("database") if isinstance(first, dict) else None
+
+
+def _asked_before(analysis: Analysis, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that a manifest describes; ``again`` holds what must be as it was then."""
+    if set(body) - {"from_manifest", "engine"}:
+        raise InvalidInput("from_manifest says all.", hint="Give nothing beside it, except another engine.")
+    manifest = body["from_manifest"]
+    try:
+        if manifest["format"] != MANIFEST_FORMAT or manifest["analysis"] != analysis.name:
+            raise InvalidInput(f"The manifest is not one of {analysis.name}, or of another format.")
+        if manifest["version"] != analysis.version:
+            raise InvalidInput(
+                f"The manifest was made by version {manifest['version']} of {analysis.name}; this is"
+                f" version {analysis.version}, whose result may differ.",
+                hint=_ANEW,
+            )
+        inputs = manifest["inputs"]
+        if any("sql" not in entry for entry in inputs.values()):
+            raise InvalidInput("The manifest names files, no queries.", hint=_ANEW)
+        dialects = {(entry["dialect"], entry["database"]) for entry in inputs.values()}
+        ((dialect, _),) = dialects
+        return {
+            "inputs": {table: entry["sql"] for table, entry in inputs.items()},
+            "params": manifest["params"],
+            "engine": body.get("engine", manifest["engine"]),
+            "dialect": dialect,
+            "again": {
+                "at": _whole(manifest["queried_at"]),
+                "result_hash": str(manifest["result_hash"]),
+                "tables": _tables(inputs.values()),
+            },
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(
+            "from_manifest is not a manifest of an analysis of this service.",
+            hint="Send what GET /sluice/v1/analyses/{id} gives as manifest.",
+        ) from error
+
+
+def _tables(inputs: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    found: list[tuple[str, str, int | None, str]] = [
+        (
+            str(table["database"]),
+            str(table["table"]),
+            None if table["version"] is None else _whole(table["version"]),
+            str(table["files_sha256"]),
+        )
+        for entry in inputs
+        for table in entry["tables"]
+    ]
+    named = {one[:2]: one for one in found}
+    if len(named) != len(set(found)):
+        raise ValueError("one table in two versions")
+    return [list(one) for one in named.values()]
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise ValueError("not a whole number")
+    return value
+
+
+def named_pins(account_id: int, params: Mapping[str, Any]) -> dict[TableRef, Pin]:
+    """Return the versions that a repeated run must read; none for a first one."""
+    return {
+        TableRef(account_id, database, table): Pin(version, files)
+        for database, table, version, files in params.get("again", {}).get("tables", ())
+    }
+
+
+def completed(
+    manifest: Mapping[str, Any],
+    request: JobRequest,
+    read: Mapping[str, Iterable[TableRef]],
+    pins: Pins,
+    at: int,
+) -> dict[str, Any]:
+    """Return the run's manifest with its inputs as queries instead of files that are deleted.
+
+    ``read`` holds the tables per input, ``at`` is the Unix second that the queries took for now. A repeated
+    run also says what its result should have been, and whether it is.
+    """
+    params, inputs = request.params, {}
+    for table, entry in manifest["inputs"].items():
+        kept = {name: value for name, value in entry.items() if name != "files"}
+        query = {"sql": params["inputs"][table], "dialect": params["dialect"], "database": request.database}
+        inputs[table] = {
+            **kept,
+            **query,
+            "tables": [_table(ref, pins.of(ref)) for ref in sorted(read[table])],
+        }
+    whole = {**manifest, "inputs": inputs, "queried_at": at}
+    if "again" in params:
+        expected = params["again"]["result_hash"]
+        whole["repeats"] = {"result_hash": expected, "same": expected == manifest["result_hash"]}
+    return whole
+
+
+def _table(ref: TableRef, pin: Pin) -> dict[str, Any]:
+    return {
+        "database": ref.database,
+        "table": ref.table,
+        "version": pin.version,
+        "files_sha256": pin.files,
+    }
