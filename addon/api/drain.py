@@ -19,13 +19,24 @@ from addon.models.accounts import DrainIdentity
 from addon.models.ingest import Batch, BodyKind
 from platform_core.base.errors import InvalidInput, NotFound, SluiceError, Unauthenticated
 from platform_core.base.ids import same_secret
+from platform_core.wire.logplex import (
+    HEADER_FRAME_ID,
+    HEADER_MSG_COUNT,
+    BodyHeaders,
+    LogplexError,
+    decode_body,
+    is_logplex,
+    parse_headers,
+)
 
 if TYPE_CHECKING:
     from addon.api.services import Services
     from addon.models.resources import Resource
 
 PREFIX = "/logplex/"
-_MEDIA = frozenset({b"application/logplex-1", b"application/x-logplex-1"})
+_ANNOUNCED = (HEADER_MSG_COUNT, HEADER_FRAME_ID)
+_SMALL_BODY = 1 << 20
+"""Cutting one of this size takes less than 2 ms; a bigger one must not hold up the others."""
 _LIMITS = IngestLimits(inflated_bytes=64 << 20)
 
 
@@ -57,14 +68,17 @@ class DrainRoute:
             await answer(send, 204)
 
     async def _store(self, identity: DrainIdentity, headers: dict[bytes, bytes], receive: Any) -> None:
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind not in _MEDIA:
+        if not is_logplex(headers.get(b"content-type", b"").decode("latin-1")):
             raise InvalidInput("The body is not logplex-1.", hint="Send Content-Type: application/logplex-1.")
+        announced = _announced(headers)
         body = await _decoded(await read_body(receive, headers), headers)
-        _check_count(headers.get(b"logplex-msg-count"), count_frames(body))
+        if len(body) <= _SMALL_BODY:
+            check_body(body, announced.msg_count)
+        else:
+            await asyncio.to_thread(check_body, body, announced.msg_count)
         if not body:
             return
-        frame_id = headers.get(b"logplex-frame-id", b"").decode("latin-1")[:128]
+        frame_id = (announced.frame_id or "")[:128]
         upload_id = f"{identity.drain_token}/{frame_id}" if frame_id else None
         meta = {"app": identity.app, "drain": identity.drain_token}
         now = self._services.clock.now()
@@ -121,26 +135,28 @@ async def _decoded(body: bytes, headers: dict[bytes, bytes]) -> bytes:
     return await asyncio.to_thread(inflate, body, _LIMITS)
 
 
-def _check_count(announced: bytes | None, found: int) -> None:
-    """Compare Logplex-Msg-Count with the frames that are there."""
-    if announced is not None and (not announced.isdigit() or int(announced[:20]) != found):
-        raise InvalidInput(
-            f"Logplex-Msg-Count says {announced[:20].decode('latin-1')!r}, the body has {found} frames."
-        )
-
-
-def count_frames(body: bytes) -> int:
-    """Count octet-counted frames.
+def _announced(headers: dict[bytes, bytes]) -> BodyHeaders:
+    """Read what the sender says about its body.
 
     Raises:
-        InvalidInput: a frame's length is wrong; the message says where.
+        InvalidInput: the message count is no number.
     """
-    position = count = 0
-    while position < len(body):
-        space = body.find(b" ", position, position + 8)
-        digits = body[position:space] if space > 0 else b""
-        if not digits.isdigit() or space + 1 + int(digits) > len(body):
-            raise InvalidInput(f"The frame at byte {position} is malformed.")
-        position = space + 1 + int(digits)
-        count += 1
-    return count
+    named = {name: headers.get(name.lower().encode()) for name in _ANNOUNCED}
+    given = {name: value.decode("latin-1") for name, value in named.items() if value is not None}
+    try:
+        return parse_headers(given)
+    except LogplexError as error:
+        raise InvalidInput(f"{error}.", hint="Send how many messages the body has.") from error
+
+
+def check_body(body: bytes, announced: int | None) -> None:
+    """Cut a body into its messages, as the flush will, and compare their number with the announced one.
+
+    Raises:
+        InvalidInput: a length is wrong, or messages are missing; the message says where, or how many.
+    """
+    found = decode_body(body)
+    if found.lost is not None:
+        raise InvalidInput(f"The frame at byte {found.lost.offset} is malformed: {found.lost.reason}.")
+    if announced is not None and announced != len(found.frames):
+        raise InvalidInput(f"{HEADER_MSG_COUNT} says {announced}, the body has {len(found.frames)} messages.")
