@@ -101,6 +101,26 @@ def test_imported_rows_are_in_the_next_query(addon: Running) -> None:
         assert newest == {"time": 1_700_000_999, "user": "u0", "price": 499.5}
 
 
+def test_a_tables_count_has_every_acknowledged_row(addon: Running) -> None:
+    client = addon.client()
+    client.create_database("counted")
+    client.create_log_table("counted", "events")
+    for number in range(1, 9):
+        _import(client, "counted", "events", _rows({"time": number}))
+        if number % 2:
+            (table,) = client.tables("counted")
+            assert table.count == number
+        else:
+            with addon.http() as http:
+                shown = http.get("/v3/table/show/counted/events").json()
+            assert shown["count"] == number
+    (database,) = [one for one in client.databases() if one.name == "counted"]
+    assert database.count == 8
+    began = time.monotonic()
+    client.tables("counted")
+    assert time.monotonic() - began < 1  # nothing to wait for
+
+
 def test_an_upload_id_counts_once(addon: Running) -> None:
     body = _rows({"time": 1, "a": 1}, {"time": 2, "a": 2})
     with addon.client() as client:

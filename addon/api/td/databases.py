@@ -7,19 +7,20 @@ from typing import Any
 from fastapi import APIRouter
 
 from addon.api.auth import Anyone, Master, Rooms, Writer
+from addon.api.td.fresh import FRESH
 from addon.api.td.serializers import database_json
 from platform_core.base.errors import NotFound
 
 router = APIRouter(prefix="/v3/database")
 
 
-@router.get("/list")
+@router.get("/list", dependencies=[FRESH])
 def list_databases(identity: Anyone, rooms: Rooms) -> dict[str, Any]:
     """List the account's databases."""
     return {"databases": [database_json(info) for info in rooms.catalog.databases(identity.account.id)]}
 
 
-@router.get("/show/{database}")
+@router.get("/show/{database}", dependencies=[FRESH])
 def show_database(database: str, identity: Anyone, rooms: Rooms) -> dict[str, Any]:
     """Show one database."""
     for info in rooms.catalog.databases(identity.account.id):

@@ -10,6 +10,7 @@ import msgpack
 from fastapi import APIRouter, Response
 
 from addon.api.auth import Anyone, Master, Reader, Rooms, Writer
+from addon.api.td.fresh import FRESH
 from addon.api.td.params import Parameters, Params
 from addon.api.td.serializers import schema_text, table_json
 from addon.models.catalog import DeclaredColumn
@@ -28,7 +29,7 @@ _IMPLIED = frozenset({"time", "v"})
 _EXPIRE_DAYS = range(36_501)
 
 
-@router.get("/list/{database}")
+@router.get("/list/{database}", dependencies=[FRESH])
 def list_tables(database: str, identity: Anyone, rooms: Rooms) -> dict[str, Any]:
     """List a database's tables."""
     account_id = identity.account.id
@@ -40,7 +41,7 @@ def list_tables(database: str, identity: Anyone, rooms: Rooms) -> dict[str, Any]
     return {"database": database, "tables": shown}
 
 
-@router.get("/show/{database}/{table}")
+@router.get("/show/{database}/{table}", dependencies=[FRESH])
 def show_table(database: str, table: str, identity: Anyone, rooms: Rooms) -> dict[str, Any]:
     """Show one table."""
     ref = TableRef(identity.account.id, database, table)
