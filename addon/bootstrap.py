@@ -176,6 +176,7 @@ class Addon:
             self._ingest,
             self._pool,
             (results, scratch),
+            self._ingest.erase,
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
         self._upkeep = Upkeep(provider, jobs, (results, scratch), clock)

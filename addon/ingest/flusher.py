@@ -143,6 +143,10 @@ class Flusher:
         log.error(SEGMENT_GIVEN_UP, segment=segment.number, batches=len(records), kept_as=kept.name)
         return Flushed(records, 0, 0, 0, corrupt, len(records))
 
+    def erase(self, account_id: int) -> None:
+        """Delete what was put aside of an account that is gone."""
+        self._quarantine.erase(account_id, self._wal.folder.writer.key)
+
     def _stage(self, decoded: Decoded, before: Staged) -> Staged:
         """Type decoded rows, tables growing from the schemas of ``before``; nothing is committed."""
         staged = Staged(dict(before.schemas), {ref: [] for ref in before.schemas})

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from addon.ingest.record import Record, encode
+from addon.ingest.frames import scan
+from addon.ingest.record import Record, decode, encode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +40,16 @@ def is_machines_fault(error: BaseException) -> bool:
     return False
 
 
+def _account_of(payload: bytes) -> int | None:
+    """Return the account that a log's payload belongs to; None when it cannot be read."""
+    try:
+        return decode(payload).batch.account_id
+    except ValueError:
+        return None
+
+
 class Quarantine:
-    """The folder ``quarantine`` of a log. Files in it are for an operator; no program deletes them."""
+    """The folder ``quarantine`` of a log. Files in it are for an operator; only :meth:`erase` deletes any."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         """Take the folder; it is created with its first file."""
@@ -72,6 +81,46 @@ class Quarantine:
         segment.path.replace(path)
         self._sync(path)
         return path
+
+    def erase(self, account_id: int, key: int) -> int:
+        """Delete all of an account's data; ``key`` seeds the log's CRCs. Return how many files had some.
+
+        Segments hold several accounts' batches: the account's own are overwritten with zeros, and so is what
+        cannot be read beside them, since it may be the account's too. A segment without one readable batch
+        stays: it may hold the only copy of somebody's rows.
+        """
+        found = sorted(self.folder.iterdir()) if self.folder.exists() else []
+        erased = sum(self._erase_from(path, account_id, key) for path in found)
+        if erased:
+            self._disk.sync_folder(self.folder)
+        return erased
+
+    def _erase_from(self, path: Path, account_id: int, key: int) -> bool:
+        if path.suffix == ".wal":
+            return self._blank(path, account_id, key)
+        if path.suffix == ".batch":
+            mine = _account_of(path.read_bytes()) == account_id
+        else:
+            mine = path.name.partition("-")[2].partition(".")[0] == str(account_id)
+        if mine:
+            self._disk.remove(path)
+        return mine
+
+    def _blank(self, path: Path, account_id: int, key: int) -> bool:
+        data = path.read_bytes()
+        found = scan(data, key, int(path.stem))
+        mine = [one for one in found.frames if _account_of(data[one.start : one.end]) == account_id]
+        if mine and len(mine) == len(found.frames):
+            self._disk.remove(path)
+        elif mine:
+            ranges = [(one.start, one.end) for one in mine] + [*found.corrupt, (found.valid_end, len(data))]
+            with path.open("r+b") as file:
+                for start, end in ranges:
+                    file.seek(start)
+                    file.write(bytes(end - start))
+                file.flush()
+                self._disk.sync(file.fileno())
+        return bool(mine)
 
     def _path(self, name: str) -> Path:
         self.folder.mkdir(exist_ok=True, mode=0o700)

@@ -258,6 +258,14 @@ class IngestService:
         if self._pending.accounts.get(account_id):
             await self._barrier()
 
+    def erase(self, account_id: int) -> None:
+        """Delete what is kept of a gone account beside its tables; flush first.
+
+        Raises:
+            OSError: the disk fails; call again.
+        """
+        self._flusher.erase(account_id)
+
     async def _barrier(self) -> None:
         """Wait for a flush round that begins after this call."""
         if self._task is None or self._task.done():

@@ -17,7 +17,7 @@ from platform_core.base.ids import is_uuid, new_uuid, same_secret
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from addon.models.ingest import Ingestor, Warehouse
@@ -55,6 +55,8 @@ class Rooms:
     pool: WorkerPool
     folders: tuple[Path, ...]
     """Folders with one sub-folder per account id, to be emptied of a deprovisioned one."""
+    erase: Callable[[int], None]
+    """Deletes what ingest put aside of an account."""
 
 
 class Provider:
@@ -184,6 +186,7 @@ class Provider:
         self._rooms.catalog.forget_account(account_id)
         self._rooms.jobs.forget_account(account_id)
         self._rooms.warehouse.drop_account(account_id)
+        self._rooms.erase(account_id)
         for folder in self._rooms.folders:
             if (folder / str(account_id)).exists():
                 shutil.rmtree(folder / str(account_id))

@@ -44,6 +44,9 @@ class Others:
             raise OSError(5, "the disk is unwell")
         self.asked.append(f"drop {account_id}")
 
+    def erase(self, account_id: int) -> None:
+        self.asked.append(f"erase {account_id}")
+
     async def flush(self, account_id: int) -> None:
         self.asked.append(f"flush {account_id}")
 
@@ -92,6 +95,7 @@ def house(tmp_path: Path) -> House:
         everything,
         everything,
         folders,
+        others.erase,
     )
     provider = Provider(rooms, Credentials("p", "s", "r", "l"), "http://127.0.0.1:1", "localhost:2")
     return House(tmp_path, clock, database, provider, rooms, others)
@@ -113,7 +117,7 @@ def test_a_deprovisioned_accounts_traces_are_gone_from_every_file(house: House) 
         (folder / str(account_id)).mkdir()
         (folder / str(account_id) / "1.1.msgpack.gz").write_text(MARKER)
     asyncio.run(house.provider.deprovision(UUID))
-    assert house.others.asked == [f"close {account_id}", f"flush {account_id}", f"drop {account_id}"]
+    assert house.others.asked == [f"{step} {account_id}" for step in ("close", "flush", "drop", "erase")]
     for file in house.home.rglob("*"):
         assert file.is_dir() or MARKER.encode() not in file.read_bytes(), file
     assert house.rooms.resources.unpurged() == []
