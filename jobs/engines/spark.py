@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ _CONF = {
     "spark.sql.shuffle.partitions": "4",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.catalogImplementation": "in-memory",
+    # Nothing is stored there, but Spark makes the folder: not in the caller's working folder, please.
+    "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "sluice-spark-warehouse"),
 }
 _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 

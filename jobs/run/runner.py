@@ -168,7 +168,7 @@ def _collect(engine: Engine, output: OutputTable, relation: str) -> pa.Table:
 def _describe(source: Source, info: Staged, digest: Future[str] | None) -> dict[str, Any]:
     described: dict[str, Any] = {"columns": sorted(info.present)}
     if digest is not None:
-        described["files"] = [str(file) for file in source.files]
+        described["files"] = [str(file.absolute()) for file in source.files]  # repeatable from any folder
         described["sha256"] = digest.result()
     else:
         described["rows_in_memory"] = info.rows_in

@@ -77,6 +77,16 @@ def test_a_run_writes_parquet_and_a_manifest_that_repeats(
     assert "rfm.parquet  1 rows" in capsys.readouterr().out
 
 
+def test_a_manifest_with_relative_inputs_repeats_from_another_folder(
+    purchases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(purchases.parent)
+    given = ["run", "rfm", "--input", f"transactions={purchases.name}", *MAPPING]
+    assert cli(*given, "--out", tmp_path / "first") == 0
+    monkeypatch.chdir(tmp_path)
+    assert cli("run", "--from-manifest", "first/manifest.json", "--out", tmp_path / "again") == 0
+
+
 def test_a_manifest_whose_input_changed_is_not_repeated(
     purchases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
