@@ -297,6 +297,23 @@ def test_a_users_mistake_is_never_our_fault(addon: Running) -> None:
     assert httpx.get(f"{addon.url}/v3/database/list?apikey={key}").status_code == 401
 
 
+def test_a_form_over_a_limit_is_too_large_and_nothing_else(addon: Running) -> None:
+    big = b"x" * (40 << 20)
+    part = b'--B\r\nContent-Disposition: form-data; name="q%d"\r\n\r\n%b\r\n'
+    encoded, multipart = "application/x-www-form-urlencoded", "multipart/form-data; boundary=B"
+    with addon.http() as http:
+        for kind, body in (
+            (encoded, b"query=" + big),
+            (encoded, b"&".join(b"a%d=1" % number for number in range(1_001))),
+            (multipart, part % (0, big) + b"--B--\r\n"),
+            (multipart, b"".join(part % (n, b"z" * (1 << 20)) for n in range(40)) + b"--B--\r\n"),
+        ):
+            answer = http.post("/v3/job/issue/trino/shop", content=body, headers={"content-type": kind})
+            assert (answer.status_code, set(answer.json()) >= TD_FORM) == (413, True), answer.text[:300]
+        torn = http.post("/v3/job/issue/trino/shop", content=b"--C", headers={"content-type": multipart})
+        assert torn.status_code == 422
+
+
 SHAPES = [
     "select * from shop.events",
     'select * from "td-presto".shop.events',

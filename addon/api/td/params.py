@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from platform_core.base.errors import InvalidInput
+from platform_core.base.errors import InvalidInput, TooLarge
 
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -67,6 +67,7 @@ async def read_params(request: Request) -> Params:
 
     Raises:
         InvalidInput: the body does not parse as what its Content-Type says.
+        TooLarge: a form has too many fields, or one over 4 MiB.
     """
     values = dict(request.query_params)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -85,6 +86,8 @@ async def _form(request: Request) -> dict[str, str]:
         async with request.form(max_files=0, max_part_size=4 << 20) as form:
             return {name: value for name, value in form.items() if isinstance(value, str)}
     except HTTPException as error:
+        if "maximum" in error.detail.lower():  # the one mark that the parser's limits have
+            raise TooLarge(f"The form is over a limit: {error.detail}") from error
         raise InvalidInput(f"The form does not parse: {error.detail}") from error
 
 
