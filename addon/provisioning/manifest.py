@@ -52,10 +52,12 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 def limits_text(plan: Plan) -> str:
     """Return a plan's limits in one sentence."""
+    count = plan.concurrent_queries
+    queries, each = ("1 query", "") if count == 1 else (f"{count} queries", " each")
     return (
         f"{plan.rows_per_month:,} rows a month, {plan.stored_bytes >> 30:,} GiB stored, kept "
-        f"{plan.retention_s // 86_400} days, {plan.concurrent_queries} queries at once of up to "
-        f"{plan.query_timeout_s // 60} minutes and {plan.query_memory_bytes >> 30} GiB of memory each"
+        f"{plan.retention_s // 86_400} days, {queries} at once of up to "
+        f"{plan.query_timeout_s // 60} minutes and {plan.query_memory_bytes >> 30} GiB of memory{each}"
     )
 
 
