@@ -39,6 +39,7 @@ ROLES = frozenset({"ingest", "api", "worker"})
 _LOCAL_ACCOUNT, _LOCAL_PLAN = "local", "premium"
 _HTTP_OFFSET, _TLS_OFFSET = 4, 5
 _JOB_GRACE_S = 2.0
+_PUBLIC = "public.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,10 @@ def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
     folder.chmod(0o700)
     credentials = ensure_credentials(folder / "credentials.json")
     host = public_tls or f"localhost:{settings.tls_port}"
-    (folder / "public.json").write_text(json.dumps({"tls": host}))
+    public = folder / _PUBLIC
+    public.touch(0o600)
+    public.chmod(0o600)
+    public.write_text(json.dumps({"tls": host}))
     database = _open_database(settings)
     try:
         _, key = _local_account(AccountStore(database, SystemClock()), credentials)
@@ -229,5 +233,5 @@ class Addon:
 
 def _public_tls(settings: Settings) -> str:
     with suppress(OSError, ValueError, KeyError):
-        return str(json.loads((settings.folder / "public.json").read_text())["tls"])
+        return str(json.loads((settings.folder / _PUBLIC).read_text())["tls"])
     return f"localhost:{settings.tls_port}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_PRIVATE = 0o600
 
 
 class Database:
@@ -28,6 +29,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Open the database at ``url``; see :meth:`migrate`."""
+        _keep_private(sa.engine.make_url(url))
         self._writer = open_database(url)
         self._reader = sa.create_engine(url, isolation_level="AUTOCOMMIT")
         if self._writer.dialect.name == "sqlite":
@@ -67,6 +69,14 @@ class Database:
         """Close every connection."""
         self._writer.dispose()
         self._reader.dispose()
+
+
+def _keep_private(url: sa.URL) -> None:
+    """Make an SQLite file its owner's only; the files that SQLite makes beside it get the same mode."""
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        path = Path(url.database)
+        path.touch(_PRIVATE)
+        path.chmod(_PRIVATE)
 
 
 def _overwrite_deleted(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
