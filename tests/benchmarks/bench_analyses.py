@@ -70,8 +70,8 @@ def _write_inputs(folder: Path) -> dict[str, Path]:
 def _funnel_beside_clickhouse(events: Path) -> Figure:
     """The peer's default order rule is our ties = step. Both engines are up before the clock starts.
 
-    Ours also checks the input (NULL keys, times out of range, repeated keys), hashes the file for the manifest,
-    and measures the times to convert; the peer only counts.
+    Ours also checks the input (NULL keys, times out of range, repeated keys), hashes the file for the
+    manifest, and measures the times to convert; the peer only counts.
     """
     try:
         chdb = importlib.import_module("chdb")
