@@ -27,7 +27,10 @@ MAX_NESTING = 400
 # sqlglot tells of every odd form; what cannot be run is an error of the query, not an event of ours.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 _CATALOGS = frozenset({"", "td", "td-presto"})
-_TABLE_FUNCTIONS = frozenset({"unnest", "explode", "range", "generate_series", "sequence", "posexplode"})
+_TABLE_FUNCTIONS = frozenset(
+    {"unnest", "explode", "posexplode", "range", "generate_series", "sequence", "json_each", "json_tree"}
+)
+_SOURCES = (exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.Values)
 _FORBIDDEN_PREFIXES = (
     "read_",
     "pragma_",
@@ -139,12 +142,27 @@ def check_final(sql: str, views: dict[str, TableRef]) -> None:
     """
     tree = parse_query(sql, "duckdb")
     check_functions(tree)
+    check_sources(tree)
     known = {*views, *(cte.alias for cte in tree.find_all(exp.CTE))}
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Func):
             _check_table_function(table.this)
         elif table.db or table.catalog or table.name not in known:
             raise Forbidden(f"The table {table.name[:140]!r} cannot be read.")
+
+
+def check_sources(tree: exp.Expr) -> None:
+    """Refuse whatever stands where a table may stand and is not known to be harmless there.
+
+    Raises:
+        Forbidden: the query reads from it; the message names it.
+    """
+    for clause in tree.find_all(exp.From, exp.Join):
+        if not isinstance(clause.this, _SOURCES):
+            raise Forbidden(f"A query cannot read from {_function_name(clause.this)[:140]}.")
+    for lateral in tree.find_all(exp.Lateral):
+        if not isinstance(lateral.this, (exp.Subquery, exp.Unnest)):
+            _check_table_function(lateral.this)
 
 
 def _bind(

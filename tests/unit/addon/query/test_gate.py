@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from addon.query.td_functions import Times
 from platform_core.base.errors import Forbidden, InvalidInput, NotFound, TooLarge, UserError
 
 TIMES = Times(now=1_780_000_000, scheduled=1_780_000_000)
+ALLOWED_TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "json_each", "json_tree"}
 TABLES = {TableRef(1, "shop", "events"), TableRef(1, "shop", "users"), TableRef(1, "logs", "app")}
 
 
@@ -55,6 +57,57 @@ def run(sql: str, dialect: str = "trino") -> str:
 def test_whatever_is_not_a_query_over_tables_is_refused(sql: str, dialect: str) -> None:
     with pytest.raises(UserError):
         run(sql, dialect)
+
+
+def _table_functions() -> list[str]:
+    sql = "select distinct function_name from duckdb_functions() where function_type like 'table%'"
+    found = {name for (name,) in duckdb.sql(sql).fetchall()} - ALLOWED_TABLE_FUNCTIONS
+    assert len(found) > 50
+    return sorted(found)
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "trino", "hive"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "select * from {}(1)",
+        'select * from "{}"(1)',
+        "select * from main.{}(1)",
+        "select * from events, lateral {}(x) t",
+        "select * from events cross join {}('x') t",
+        "select * from events left join lateral {}(x) t on true",
+        "select * from events lateral view {}(x) t as a",
+        "select (select max(a) from {}('x') t(a))",
+        "select * from table({}(1))",
+        "from {}(1)",
+    ],
+)
+def test_no_table_function_that_is_not_known_is_read_from(form: str, dialect: str) -> None:
+    for name in [*_table_functions(), "made_by_a_later_version"]:
+        with pytest.raises(UserError):
+            run(form.format(name), dialect)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from range(3)",
+        "select * from generate_series(1, 3) t(n)",
+        "select * from unnest([1, 2]) t(n)",
+        "select * from (values (1, 2)) t(a, b)",
+        "select * from events, lateral (select events.x + 1) t(y)",
+        "select * from events, unnest(events.tags) t(tag)",
+        "select * from events, lateral unnest(events.tags) t(tag)",
+        "select * from events e, lateral json_each(e.x) j",
+        "with recursive r(n) as (select 1 union all select n + 1 from r where n < 3) select * from r",
+        "select * from events pivot (count(*) for x in ('a', 'b'))",
+        "from events select x",
+        "select * from events tablesample 10%",
+        "select * from events a join (users b join users c on b.id = c.id) on a.id = b.id",
+    ],
+)
+def test_harmless_sources_pass(sql: str) -> None:
+    assert run(sql, "duckdb")
 
 
 @pytest.mark.parametrize(
