@@ -183,12 +183,13 @@ class Addon:
             self._ingest.erase,
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
-        self._upkeep = Upkeep(provider, jobs, (results, scratch), clock)
+        self._upkeep = Upkeep(provider, jobs, audit, (results, scratch), clock)
         services = Services(
             accounts=accounts,
             resources=resources,
             catalog=catalog,
             jobs=jobs,
+            audit=audit,
             runner=self._runner,
             query=query,
             ingestor=self._ingest,

@@ -44,7 +44,7 @@ def _disk(rooms: Rooms) -> str:
 
 @router.get("/metrics")
 def metrics(rooms: Rooms) -> Response:
-    """Return counters in Prometheus' text form."""
+    """Return counters in Prometheus' text form, and whether the last round found the audit log unchanged."""
     stats = getattr(rooms.ingestor, "stats", None)
     names = ("batches", "duplicates", "bytes", "rows", "dead_letters", "flushes", "flush_failures")
     lines = []
@@ -52,4 +52,5 @@ def metrics(rooms: Rooms) -> Response:
         if hasattr(stats, name):
             metric = f"sluice_ingest_{name}_total"
             lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+    lines += ["# TYPE sluice_audit_intact gauge", f"sluice_audit_intact {int(rooms.audit.broken is None)}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from addon.query.runner import JobRunner
     from addon.query.service import QueryService
     from addon.store.accounts import AccountStore
+    from addon.store.audit import AuditLog
     from addon.store.catalog import SqlCatalog
     from addon.store.jobs import JobStore
     from addon.store.resources import ResourceStore
@@ -29,6 +30,7 @@ class Services:
     resources: ResourceStore
     catalog: SqlCatalog
     jobs: JobStore
+    audit: AuditLog
     runner: JobRunner
     query: QueryService
     ingestor: Ingestor

@@ -1,7 +1,7 @@
 """What must go in time: data of deprovisioned accounts, results and jobs after 90 days, leftovers of a crash.
 
-One round at the start and one every hour. Each step may be repeated, and a failing one is tried again in the
-next round, so that an interrupted deletion is finished whatever happens in between.
+One round at the start and one every hour; each also checks the audit log. Each step may be repeated, and a
+failing one is tried again in the next round, so that an interrupted deletion is finished whatever happens.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.provisioning.provider import Provider
+    from addon.store.audit import AuditLog
     from addon.store.jobs import JobStore
     from platform_core.base.clock import Clock
 
@@ -30,8 +31,11 @@ _log = get_logger(__name__)
 class Upkeep:
     """Runs the rounds; ``folders`` hold results and outputs, one sub-folder per account id."""
 
-    def __init__(self, provider: Provider, jobs: JobStore, folders: tuple[Path, ...], clock: Clock) -> None:
-        """Take what knows the accounts, the jobs and where files are."""
+    def __init__(
+        self, provider: Provider, jobs: JobStore, audit: AuditLog, folders: tuple[Path, ...], clock: Clock
+    ) -> None:
+        """Take what knows the accounts, the jobs, what was done, and where files are."""
+        self._audit = audit
         self._provider = provider
         self._jobs = jobs
         self._folders = folders
@@ -59,9 +63,12 @@ class Upkeep:
             await asyncio.sleep(_ROUND_S)
 
     async def round(self) -> None:
-        """Finish interrupted purges and remove what has expired."""
+        """Finish interrupted purges, remove what has expired, look whether the audit log was changed."""
         await self._provider.finish_purges()
         await asyncio.to_thread(self._expire)
+        broken = await asyncio.to_thread(self._audit.verify)
+        if broken is not None:
+            _log.error("audit_log_changed", first_row=broken)
 
     def _expire(self) -> None:
         before = self._clock.now() - KEEP_RESULTS_S

@@ -42,6 +42,8 @@ class AuditLog:
         """Read and write ``database``."""
         self._database = database
         self._clock = clock
+        self.broken: int | None = None
+        """The first bad row that the last :meth:`verify` found."""
 
     def record(self, actor: str, action: str, subject: str, account_id: int | None = None) -> None:
         """Append one row; ``subject`` holds identifiers only, never secrets or data."""
@@ -53,8 +55,15 @@ class AuditLog:
             row["chain"] = _link(before, now, account_id, actor, action, subject)
             connection.execute(sa.insert(AUDIT).values(row))
 
-    def first_broken_link(self) -> int | None:
-        """Return the id of the first row that was changed or follows a removed one; None when all is well."""
+    def verify(self) -> int | None:
+        """Return the id of the first row that was changed or follows a removed one; None when all is well.
+
+        Rows cut off at the end leave no trace; only a copy of the newest hash, kept elsewhere, would tell.
+        """
+        self.broken = self._first_broken_link()
+        return self.broken
+
+    def _first_broken_link(self) -> int | None:
         before = _FIRST
         with self._database.read() as connection:
             for row in connection.execute(sa.select(AUDIT).order_by(AUDIT.c.id)):

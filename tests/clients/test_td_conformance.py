@@ -155,6 +155,12 @@ def test_requests_of_doubtful_length_are_refused(addon: Running) -> None:
     assert answers.count(b"HTTP/1.1") == 1
 
 
+def test_the_metrics_tell_of_ingest_and_of_the_audit_log(addon: Running) -> None:
+    told = httpx.get(f"{addon.url}/metrics").text.splitlines()
+    assert "sluice_audit_intact 1" in told
+    assert any(line.startswith("sluice_ingest_batches_total ") for line in told)
+
+
 def test_td_clients_second_slash_is_no_other_path(addon: Running) -> None:
     slashes = f"{addon.url}//v3"
     with addon.http() as http:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from addon.models.jobs import JobOutcome, JobRequest, JobState
 from addon.models.tables import TableRef
@@ -66,7 +68,7 @@ class House:
     others: Others
 
     def upkeep(self) -> Upkeep:
-        return Upkeep(self.provider, self.rooms.jobs, self.rooms.folders, self.clock)
+        return Upkeep(self.provider, self.rooms.jobs, self.rooms.audit, self.rooms.folders, self.clock)
 
     def provision(self) -> int:
         asyncio.run(self.provider.provision(BODY))
@@ -148,6 +150,18 @@ def test_rows_that_come_late_do_not_bring_an_account_back(house: House) -> None:
     with pytest.raises(Forbidden):
         house.rooms.catalog.ensure_table(TableRef(account_id, "logs", "app"))
     assert house.rooms.catalog.table_refs(account_id) == []
+
+
+def test_each_round_tells_whether_the_audit_log_was_changed(house: House) -> None:
+    house.provision()
+    with capture_logs() as logs:
+        asyncio.run(house.upkeep().round())
+        assert logs == []
+        with house.database.write() as connection:
+            connection.execute(sa.text("update audit set actor = 'nobody'"))
+        asyncio.run(house.upkeep().round())
+    assert [(entry["event"], entry["first_row"]) for entry in logs] == [("audit_log_changed", 1)]
+    assert house.rooms.audit.broken == 1
 
 
 def test_old_jobs_and_their_files_go_and_young_ones_stay(house: House) -> None:

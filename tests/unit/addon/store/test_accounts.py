@@ -93,7 +93,7 @@ def test_a_changed_audit_row_is_noticed(database: Database, clock: FixedClock) -
     log = AuditLog(database, clock)
     for action in ("provision", "plan", "deprovision"):
         log.record("platform", action, UUID, 1)
-    assert log.first_broken_link() is None
+    assert (log.verify(), log.broken) == (None, None)
     with database.write() as connection:
         connection.execute(sa.text("update audit set subject = 'x' where id = 2"))
-    assert log.first_broken_link() == 2
+    assert (log.verify(), log.broken) == (2, 2)
