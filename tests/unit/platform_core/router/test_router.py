@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -432,7 +433,7 @@ async def test_a_response_that_stalls_is_h15(bench: Bench) -> None:
 
 
 async def test_a_dyno_that_refuses_is_passed_over(bench: Bench) -> None:
-    gone = await refusing()
+    gone = refusing(bench)
     alive = await bench.dyno(answering(), "web.2")
     for _ in range(20):
         bench.publish(gone, alive)
@@ -440,16 +441,15 @@ async def test_a_dyno_that_refuses_is_passed_over(bench: Bench) -> None:
     assert all("dyno=web.2" in line for line in bench.log.lines)
 
 
-async def refusing() -> SocketBackend:
-    server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return SocketBackend(port)
+def refusing(bench: Bench) -> SocketBackend:
+    """A port that is taken, so that nobody else gets it, but not listened on."""
+    taken = bench.stack.enter_context(socket.socket())
+    taken.bind(("127.0.0.1", 0))
+    return SocketBackend(taken.getsockname()[1])
 
 
 async def test_dynos_that_all_refuse_are_h21(bench: Bench) -> None:
-    bench.publish(await refusing(), await refusing())
+    bench.publish(refusing(bench), refusing(bench))
     assert (await bench.get())[0] == 503
     assert "code=H21" in bench.log.lines[0]
 
