@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _MAX_TARGET = 16 << 10
 _MAX_HEAD = 64 << 10
 _MAX_HEADERS = 128
-_MAX_DISCARDED = 1 << 20
-"""Bytes of a body that are read and thrown away after its answer; then the connection is closed."""
+_MAX_DISCARDED = 64 << 20
+"""Bytes of a body that are read and thrown away after its answer; then the connection is closed.
+
+Most clients send a whole body before they look for an answer: closed at once, they would see a broken
+connection in place of the 413. The rate that a body must keep holds here too.
+"""
 _ONCE = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
 

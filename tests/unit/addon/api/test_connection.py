@@ -196,7 +196,7 @@ def test_a_body_that_goes_on_after_its_answer_is_not_read_for_ever(port: int) ->
         connection.sendall(b"POST /early HTTP/1.1\r\n" + _HOST + b"content-length: 1000000000\r\n\r\n")
         assert connection.recv(4_096).startswith(b"HTTP/1.1 200")
         with pytest.raises(OSError):  # noqa: PT011  (reset or broken pipe)
-            connection.sendall(bytes(64 << 20))
+            connection.sendall(bytes(96 << 20))
 
 
 def test_a_thousand_silent_connections_do_not_keep_a_request_waiting(port: int) -> None:
