@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,9 @@ class AnalysisExecution:
         java = await asyncio.to_thread(java_home) if job.request.params["engine"] == "spark" else None
         place = self._scratch / str(account.id) / f"{job.id}.{job.epoch}"
         shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True, mode=0o700)
         for folder in ("in", "out", "tmp"):
-            (place / folder).mkdir(parents=True)
+            (place / folder).mkdir()
         params = job.request.params
         pins = Pins(named_pins(account.id, params))
         at = params.get("again", {}).get("at", self._service.now())
@@ -67,9 +69,9 @@ class AnalysisExecution:
         await self._compute(account, job, place, java, kill)
         shutil.rmtree(place / "in")
         shutil.rmtree(place / "tmp", ignore_errors=True)
-        path = place / "out" / "manifest.json"
-        manifest = completed(json.loads(path.read_text()), job.request, read, pins, at)
-        path.write_text(json.dumps(manifest, indent=2) + "\n")
+        check_plain(place / "out")
+        written = json.loads((place / "out" / "manifest.json").read_text())
+        manifest = completed(written, job.request, read, pins, at)
         if kill.is_set():
             raise QueryFailed("killed", "The analysis was killed.")
         return JobOutcome(
@@ -120,6 +122,17 @@ class AnalysisExecution:
                 text = errors.read(_MAX_TEXT).decode(errors="replace").strip()
                 kind = "memory" if status.out_of_memory else "query"
                 raise QueryFailed(kind, text or f"The analysis ended with code {status.code}.")
+
+
+def check_plain(folder: Path) -> None:
+    """Make sure that a sandbox left nothing but files; a link would be followed with our rights.
+
+    Raises:
+        QueryFailed: it did not.
+    """
+    kinds = [entry.lstat().st_mode for entry in folder.iterdir()] if not folder.is_symlink() else [0]
+    if not all(map(stat.S_ISREG, kinds)):
+        raise QueryFailed("query", "The analysis left something other than files.")
 
 
 def _spec(

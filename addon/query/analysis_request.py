@@ -10,7 +10,7 @@ from addon.query.dialects import DIALECTS
 from addon.query.pins import Pin
 from jobs.contracts.errors import UnknownAnalysisError, UserError
 from jobs.contracts.parameters import parse
-from jobs.registry import find
+from jobs.registry import find, names
 from platform_core.base.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _find(name: str) -> Analysis:
         return find(name)
     except UnknownAnalysisError as error:
         raise NotFound(
-            f"There is no analysis {name[:80]!r}.", hint=f"{str(error).partition('; ')[2]}."
+            f"There is no analysis {name[:80]!r}.", hint=f"There are {', '.join(names())}."
         ) from error
 
 
