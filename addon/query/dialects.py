@@ -10,7 +10,6 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from addon.query.gate import bind_tables, check_final, check_functions, parse_query
-from addon.query.macros import TRINO_DIVIDE
 from addon.query.td_functions import Times, rewrite_td_functions
 from platform_core.base.errors import InvalidInput
 
@@ -67,8 +66,8 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
     check_functions(tree)
     if dialect in _UNNAMED:
         _name_columns(tree, _UNNAMED[dialect])
-    if DIALECTS[dialect] in _WHOLE_DIVISION:
-        _divide_as_trino(tree)
+    if DIALECTS[dialect] not in _WHOLE_DIVISION:
+        _divide_with_fraction(tree)
     gated = bind_tables(rewrite_td_functions(tree, times), account_id, database, exists)
     try:
         text = gated.tree.sql(dialect="duckdb", comments=False)
@@ -92,9 +91,13 @@ def _name_columns(tree: exp.Query, prefix: str) -> None:
             select.expressions[index].replace(exp.alias_(column.copy(), f"{prefix}{index}", quoted=True))
 
 
-def _divide_as_trino(tree: exp.Query) -> None:
+def _divide_with_fraction(tree: exp.Query) -> None:
+    """Divide as doubles, by zero to NULL; the workers themselves divide as Trino does (``worker_main``)."""
     for node in list(tree.find_all(exp.Div)):
-        node.replace(exp.Anonymous(this=TRINO_DIVIDE, expressions=[node.this, node.expression]))
+        if not isinstance(node.this, exp.Interval):
+            # Built by hand: sqlglot's own makers copy, and the divisions inside would stay as they are.
+            node.set("this", exp.Cast(this=node.this, to=exp.DataType.build("DOUBLE")))
+            node.set("expression", exp.Nullif(this=node.expression, expression=exp.Literal.number(0)))
 
 
 def result_type(duckdb_type: str, dialect: str) -> str:

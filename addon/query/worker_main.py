@@ -18,7 +18,6 @@ from typing import Any
 import duckdb
 
 from addon.query import frames
-from addon.query.macros import MACROS
 from addon.query.worker_rows import WRITERS, CountingFile, ResultTooLarge, projection
 
 _CHANNEL_FD = 3
@@ -27,7 +26,9 @@ _MAX_MESSAGE = 8_000
 
 def open_engine(settings: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     """Open DuckDB and lock it: no files but the tenant's, no extensions, no change of settings."""
-    connection = duckdb.connect(":memory:")
+    # Whole numbers divide to whole numbers, as Trino wants it. Only DuckDB's binder knows the types, so this
+    # is its setting, given here so that every cursor has it; the other dialects' divisions are translated.
+    connection = duckdb.connect(":memory:", config={"integer_division": "true"})
     chosen = {
         "memory_limit": f"{settings['memory_bytes'] >> 20}MiB",
         "threads": settings["threads"],
@@ -42,8 +43,6 @@ def open_engine(settings: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     }
     for name, value in chosen.items():
         connection.execute(f"SET {name} = {_literal(value)}")
-    for macro in MACROS:
-        connection.execute(macro)
     connection.execute(f"SET allowed_directories = [{_literal(settings['folder'])}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
