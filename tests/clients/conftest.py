@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 import pytest
 import trustme
+
+from tests.ports import free_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -222,18 +222,6 @@ class Cli:
         return done.stdout + done.stderr
 
 
-def _free_base() -> int:
-    while True:
-        base = random.randrange(20_000, 32_000, 4)  # noqa: S311  not a secret; below what outgoing connections get
-        try:
-            for port in range(base, base + 4):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-
-
 @pytest.fixture(scope="session")
 def vendor() -> Iterator[Vendor]:
     """A vendor whose service is called shelf."""
@@ -255,7 +243,7 @@ class PlatformHome:
         (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
         self._folder = folder
         self._key = f"HRKU-{uuid.uuid4()}"
-        self._base = _free_base()
+        self._base = free_base()
 
     def start(self) -> RunningPlatform:
         """Run ``python -m platform_core serve`` and return once it is ready."""
@@ -339,7 +327,7 @@ def cli_for(tmp_path: Path) -> Callable[[RunningPlatform], Cli]:
 
 def _cli_for(running: RunningPlatform, home: Path) -> Cli:
     if not _CLI.exists() or shutil.which("node") is None:
-        pytest.skip("the heroku CLI is not installed: run `make setup-test` (it needs Node 20)")
+        pytest.fail("the heroku CLI is not installed: run `make setup-test` (it needs Node 20)")
     for name in ("cache/heroku", "config", "data", "work"):
         (home / name).mkdir(parents=True)
     (home / "cache" / "heroku" / "terms-of-service").touch()

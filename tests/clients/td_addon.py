@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -46,19 +44,6 @@ class Running:
         """A plain client with the platform's credentials."""
         auth = (self.keys["provider_user"], self.keys["provider_password"])
         return httpx.Client(base_url=self.url, auth=auth, timeout=60)
-
-
-def free_base() -> int:
-    """Find a port base whose offsets 4 and 5 are free."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, 10):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", base + 4))
-                other.bind(("127.0.0.1", base + 5))
-            except OSError:
-                continue
-            return base
-    raise AssertionError("no free ports")
 
 
 def start(home: Path, base: int) -> Running:

@@ -19,7 +19,8 @@ import msgpack
 import pytest
 from tdclient.errors import AlreadyExistsError, AuthError, NotFoundError
 
-from tests.clients.td_addon import Running, free_base, start, stop
+from tests.clients.td_addon import Running, start, stop
+from tests.ports import free_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -16,22 +15,10 @@ from typing import Any, Self
 import httpx
 import msgpack
 
+from tests.ports import free_base
+
 ROOT = Path(__file__).parents[2]
 _HTTP, _TLS = 4, 5
-
-
-def free_base() -> int:
-    """Return a port base whose HTTP port is free; another one in each process, for the time between lives."""
-    start = 24_000 + os.getpid() % 800 * 10
-    for base in range(start, start + 2_000, 10):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", base + _HTTP))
-            except OSError:
-                continue
-            return base
-    raise RuntimeError("no free port")
 
 
 def gzipped(rows: list[dict[str, Any]]) -> bytes:

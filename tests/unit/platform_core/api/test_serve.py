@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import stat
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.ports import free_base
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,7 +28,7 @@ class Serving:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.base = _free_base()
+        self.base = free_base()
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *options: str, **env: str) -> subprocess.Popen[str]:
@@ -59,18 +60,6 @@ class Serving:
         return httpx.get(
             f"http://127.0.0.1:{self.base}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=10
         )
-
-
-def _free_base() -> int:
-    while True:
-        base = random.randrange(20_000, 32_000, 4)  # noqa: S311  not a secret; below what outgoing connections get
-        try:
-            for port in range(base, base + 3):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
 
 
 @pytest.fixture
