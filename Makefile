@@ -29,6 +29,10 @@ $(STAMP)/dev: $(STAMP)/run requirements/dev.txt
 	@$(BIN)/python -m pip --python $(BIN)/python install -q --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@
 
+$(STAMP)/system-tests: $(STAMP)/venv requirements/system.sh
+	@requirements/system.sh tests
+	@touch $@
+
 $(STAMP)/bench: $(STAMP)/dev requirements/bench.txt
 	@echo "setup: installing the peers to measure against"
 	@$(BIN)/python -m pip --python $(BIN)/python install -q --require-hashes --no-deps -r requirements/bench.txt
@@ -39,12 +43,12 @@ $(STAMP)/system: $(STAMP)/venv requirements/system.sh
 	@touch $@
 
 $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-lock.json
-	@echo "setup: installing the real heroku CLI for the tests"
+	@echo "setup: installing the tests' Node clients (heroku, td-js-sdk, fluent-logger)"
 	@requirements/node.sh $(VENV) tests/clients
 	@touch $@
 
 setup: $(STAMP)/system $(STAMP)/run ## install everything that running needs
-setup-test: setup $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
+setup-test: setup $(STAMP)/system-tests $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)
 	@$(BIN)/sluice demo $(if $(KEEP),--keep)

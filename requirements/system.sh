@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Install the programs that are not Python packages, or print the one line that would.
-# Java 17+ (Spark), bubblewrap (dynos, builds, SQL workers), git.
+# Java 17+ (Spark), bubblewrap (dynos, builds, SQL workers), git. With `tests`, also what the tests run
+# against: PostgreSQL, a browser, a syslog sender, FUSE and libfiu (failing disks), strace.
 set -euo pipefail
+for_tests=${1:-}
 java_ok() {
   local version
   version=$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n1)
@@ -25,6 +27,14 @@ find_missing() {
   command -v git >/dev/null || missing+=(git)
   command -v bwrap >/dev/null || missing+=(bubblewrap)
   java_ok || missing+=("$(java_package)")
+  if [ "$for_tests" = tests ]; then
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+    command -v chromium >/dev/null || missing+=(chromium)
+    { [ -x /usr/sbin/rsyslogd ] && compgen -G "/usr/lib/*/rsyslog/lmnsd_gtls.so" >/dev/null; } || missing+=(rsyslog rsyslog-gnutls)
+    command -v fusermount3 >/dev/null || missing+=(fuse3)
+    command -v fiu-run >/dev/null || missing+=(fiu-utils)
+    command -v strace >/dev/null || missing+=(strace)
+  fi
 }
 
 find_missing

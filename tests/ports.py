@@ -7,13 +7,13 @@ import socket
 
 _LOWEST, _HIGHEST = 20_000, 32_000
 """Below what outgoing connections get: one of those could take a port between two lives of a server."""
-_STEP = 6
+_STEP = 10
 _RANDOM = random.SystemRandom()
 """Not the shared generator: pytest-randomly seeds that alike in every worker, and all would draw the same."""
 
 
 def free_base() -> int:
-    """Return a port base whose six ports are free now."""
+    """Return a port base whose ten ports are free now."""
     while True:
         base = _RANDOM.randrange(_LOWEST, _HIGHEST, _STEP)
         if all(_is_free(port) for port in range(base, base + _STEP)):
