@@ -54,7 +54,7 @@ _pause_guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the cyclic collector off while many small containers are made; it halves the speed otherwise."""
     global _pauses  # noqa: PLW0603 - the collector is global, so is the count of who wants it off
     with _pause_guard:
@@ -101,20 +101,30 @@ def boundaries(data: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
     return starts
 
 
-def decode_msgpack(data: bytes, ref: TableRef, origin: Origin, out: Decoded, *, record_bytes: int) -> None:
+def decode_msgpack(
+    data: bytes, ref: TableRef, origin: Origin, out: Decoded, *, record_bytes: int, create: bool = False
+) -> None:
     """Add the rows of a decompressed body that ``boundaries`` accepts."""
     starts = boundaries(data)
-    with _collector_paused():
+    with collector_paused():
         for first in range(0, len(starts) - 1, _CHUNK_ROWS):
             chunk = starts[first : first + _CHUNK_ROWS + 1]
             lines = _fast(data, chunk, record_bytes)
             if lines is None:
                 lines = _exact(data, chunk, ref, origin, out, record_bytes=record_bytes)
-            out.add_lines(ref, as_array(lines), origin, create=False)
+            out.add_lines(ref, as_array(lines), origin, create=create)
 
 
 def _fast(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]], record_bytes: int) -> bytes | None:
     """Return the rows as JSON lines, None when any of them is not plain."""
+    rows = plain_rows(data, starts, record_bytes)
+    return None if rows is None else _encoder.encode_lines(rows)
+
+
+def plain_rows(
+    data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]], record_bytes: int
+) -> list[dict[str, Any]] | None:
+    """Return the rows as dicts, None when any of them is not plain: no text key, odd float, doubled key."""
     body = data[starts[0] : starts[-1]]
     if int(np.diff(starts).max()) > record_bytes:
         return None
@@ -129,7 +139,7 @@ def _fast(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]], record_bytes
         np.fromiter(map(len, rows), np.int64, len(rows)), _member_counts(data, starts[:-1])
     ):
         return None  # a key twice: the decoder kept the last one only
-    return _encoder.encode_lines(rows)
+    return rows
 
 
 def _odd_floats(body: bytes) -> Ints:
