@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from addon.api.app import Application
+from addon.api.collectors.peers import networks
 from addon.api.services import Services
 from addon.ingest.service import IngestService
 from addon.provisioning.credentials import Credentials, ensure_credentials, load_credentials
@@ -57,6 +58,8 @@ class Settings:
     job_slots: int = 4
     sandbox_driver: str | None = None
     docs_url: str = "https://localhost/docs"
+    trusted_proxies: str = ""
+    """Addresses and networks, comma-separated, whose X-Forwarded-For the event collectors believe."""
 
     @property
     def folder(self) -> Path:
@@ -204,7 +207,9 @@ class Addon:
         )
         self._accounts = accounts
         self._credentials = credentials
-        self.application = Application(services, api="api" in self._roles)
+        self.application = Application(
+            services, api="api" in self._roles, trusted=networks(settings.trusted_proxies)
+        )
 
     async def start(self) -> None:
         """Recover what an earlier run left, and start the background work.

@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from addon.api import console, drain, health, imports, partner, sluice
+from addon.api.collectors.paths import target_of
+from addon.api.collectors.routes import CollectorRoutes
 from addon.api.drain import DrainRoute
 from addon.api.errors import error_headers, status_of, td_error
 from addon.api.guard import Guard
@@ -21,6 +23,9 @@ from platform_core.base.errors import SluiceError
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.api.collectors.peers import Network
     from addon.api.services import Services
 
 _log = get_logger(__name__)
@@ -76,10 +81,18 @@ async def _on_fault(_request: Request, _error: Exception) -> JSONResponse:
 class Application:
     """The whole ASGI application of the add-on."""
 
-    def __init__(self, services: Services, *, ingest: bool = True, api: bool = True) -> None:
-        """Serve the routes of the chosen roles."""
+    def __init__(
+        self,
+        services: Services,
+        *,
+        ingest: bool = True,
+        api: bool = True,
+        trusted: Sequence[Network] = (),
+    ) -> None:
+        """Serve the routes of the chosen roles; ``trusted`` are the proxies whose X-Forwarded-For counts."""
         self._imports = ImportRoutes(services) if ingest else None
         self._drain = DrainRoute(services) if ingest else None
+        self._collectors = CollectorRoutes(services, trusted) if ingest else None
         self._rest = Guard(build_api(services)) if api else None
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -102,6 +115,8 @@ class Application:
             return self._drain
         if method == "PUT" and self._imports is not None and path.startswith(imports.PREFIX):
             return self._imports
+        if self._collectors is not None and target_of(scope) is not None:
+            return self._collectors
         return self._rest or _not_here
 
 
