@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from platform_core.base.errors import InvalidInput
 
@@ -55,6 +56,17 @@ class Column:
     """
 
 
+Interval = tuple[int, int]
+"""A closed interval of Unix seconds."""
+
+
+class Spans(Protocol):
+    """The time ranges of a snapshot's files, without an object per file."""
+
+    def meeting(self, ranges: Sequence[Interval]) -> Sequence[int]:
+        """Return the positions of the files that may hold a row within one of ``ranges``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One version of a table, pinned: the files that hold exactly its rows."""
@@ -68,3 +80,11 @@ class Snapshot:
     bytes: int
     min_time: int | None = None
     max_time: int | None = None
+    spans: Spans | None = None
+    """Where ``files`` lie in time; None when that is not known."""
+
+    def files_within(self, ranges: Sequence[Interval] | None) -> Sequence[Path]:
+        """Return the files that may hold a row within one of ``ranges``; all of them for None."""
+        if ranges is None or self.spans is None:
+            return self.files
+        return [self.files[position] for position in self.spans.meeting(ranges)]

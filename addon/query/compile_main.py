@@ -37,7 +37,7 @@ def compiled(request: dict[str, Any]) -> dict[str, Any]:
     except errors.UserError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     views = {name: [ref.database, ref.table] for name, ref in done.views.items()}
-    return {"sql": done.sql, "views": views}
+    return {"sql": done.sql, "views": views, "ranges": done.ranges}
 
 
 def main() -> None:

@@ -58,7 +58,8 @@ class Compiler:
         if "error" in answer:
             raise getattr(errors, answer["error"])(answer["message"], hint=answer["hint"])
         views = {name: TableRef(account.id, *names) for name, names in answer["views"].items()}
-        return CompiledQuery(answer["sql"], views)
+        ranges = {name: tuple((low, high) for low, high in one) for name, one in answer["ranges"].items()}
+        return CompiledQuery(answer["sql"], views, ranges)
 
 
 async def _in_a_process(request: dict[str, Any]) -> dict[str, Any]:

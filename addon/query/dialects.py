@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from addon.query.gate import bind_tables, check_final, check_functions, parse_query
+from addon.query.pruning import time_ranges
 from addon.query.td_functions import Times, rewrite_td_functions
 from platform_core.base.errors import InvalidInput
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from addon.models.tables import TableRef
+    from addon.query.pruning import Ranges
 
 DIALECTS = {"trino": "trino", "presto": "presto", "hive": "hive", "duckdb": "duckdb"}
 """What a job's type is called, and sqlglot's name for it."""
@@ -43,6 +45,8 @@ class CompiledQuery:
 
     sql: str
     views: Mapping[str, TableRef]
+    ranges: Mapping[str, Ranges] = field(default_factory=dict)
+    """The times that a view is read in; a view that is not named is read in all."""
 
 
 def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
@@ -76,7 +80,7 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
             "The query cannot be translated: it is nested too deeply or uses an unknown form."
         ) from error
     check_final(text, gated.views)
-    return CompiledQuery(text, gated.views)
+    return CompiledQuery(text, gated.views, time_ranges(gated.tree, gated.views))
 
 
 def _name_columns(tree: exp.Query, prefix: str) -> None:

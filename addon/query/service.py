@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from addon.models.catalog import TableInfo
     from addon.models.ingest import Ingestor, Warehouse
     from addon.models.tables import Snapshot, TableRef
+    from addon.query.pruning import Ranges
     from addon.query.workers import WorkerPool
     from addon.store.catalog import SqlCatalog
     from platform_core.base.clock import Clock
@@ -154,7 +155,8 @@ class QueryService:
         """
         query = prepared.query
         async with self._pool.lend(account) as worker:
-            views = {name: _view(worker, one) for name, one in prepared.pinned.items()}
+            ranges = prepared.compiled.ranges
+            views = {name: _view(worker, one, ranges.get(name)) for name, one in prepared.pinned.items()}
             request = Request(prepared.compiled.sql, views, query.form, query.max_bytes)
             timeout = account.plan.query_timeout_s
             return await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
@@ -200,8 +202,8 @@ def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, result_type(kind, dialect)) for name, kind in reply.columns)
 
 
-def _view(worker: Worker, pinned: _Pinned) -> str:
-    files = [] if pinned.snapshot is None else pinned.snapshot.files
+def _view(worker: Worker, pinned: _Pinned, ranges: Ranges | None) -> str:
+    files = [] if pinned.snapshot is None else pinned.snapshot.files_within(ranges)
     return table_view(pinned.info, pinned.snapshot, [worker.path_inside(Path(file)) for file in files])
 
 
