@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from addon.models.tables import Column, Snapshot, TableRef
+
+if TYPE_CHECKING:
+    from addon.models.objects import Lease
 
 
 class BodyKind(StrEnum):
@@ -19,6 +22,10 @@ class BodyKind(StrEnum):
     """A gzip stream of msgpack maps."""
     NDJSON = "ndjson"
     """JSON objects, one a line."""
+    SYSLOG = "syslog"
+    """Octet-counted RFC 5424 or RFC 3164 messages without their token; ``meta`` as for LOGPLEX."""
+    FORWARD = "forward"
+    """msgpack maps of a forward sender, one after the other; their table is made when missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +80,17 @@ class Catalog(Protocol):
         """Tell whether the table is there (a dropped table's late batches are discarded)."""
 
     def record_flush(
-        self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None
+        self,
+        ref: TableRef,
+        columns: Sequence[Column],
+        rows: int,
+        last_time: int | None,
+        mark: tuple[str, int] | None = None,
     ) -> None:
-        """Note what a flush committed: the columns now in the table, the rows added, their newest time."""
+        """Note what a flush committed: the columns now in the table, the rows added, their newest time.
+
+        ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
+        """
 
 
 class UploadLedger(Protocol):
@@ -88,11 +103,56 @@ class UploadLedger(Protocol):
         """Keep (account, database, table, upload id, SHA-256) rows; ignore repeats, drop expired ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A batch that wants to stand for its upload id, among all nodes of a fleet."""
+
+    account_id: int
+    database: str
+    table: str
+    upload_id: str
+    digest: str
+    batch_id: str
+
+
+class ClaimAnswer(StrEnum):
+    """What became of a claim."""
+
+    MINE = "mine"
+    """The batch stands for the upload id until another node takes it over from a dead one."""
+    STORED = "stored"
+    """Another batch is durable under this id."""
+    BUSY = "busy"
+    """A living node is writing a batch with this id; nobody knows yet how it ends."""
+
+
+class UploadClaims(Protocol):
+    """Upload ids where several nodes take them: each call is one transaction for many waiting requests."""
+
+    def claim(self, claims: Sequence[Claim]) -> Sequence[tuple[ClaimAnswer, str]]:
+        """Take the ids that are free; answer in order, each with the SHA-256 that came with the id."""
+
+    def settle(self, claims: Sequence[Claim]) -> frozenset[str]:
+        """Make the batches that still own their ids stored for good; return their batch ids.
+
+        Whoever is not among them was taken over, and must neither be acknowledged nor become rows.
+        """
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Give up ids whose batches were not stored."""
+
+    def release_others(self, kept: Sequence[str], before: float) -> int:
+        """Give up this node's claims from before a time (Unix seconds) but for the batches ``kept``."""
+
+
 class Warehouse(Protocol):
     """Delta tables, one folder per (account, database, table)."""
 
     def snapshot(self, ref: TableRef, version: int | None = None) -> Snapshot | None:
         """Pin the newest (or a named) version; None while nothing was ever committed."""
+
+    def reading(self) -> Lease:
+        """Return an empty lease: what it fetches of a snapshot's files is there until it is closed."""
 
     def drop(self, ref: TableRef) -> None:
         """Delete a table's files; nothing of it is left on disk."""

@@ -1,17 +1,18 @@
 """The port to where the warehouse's files live: a local folder, or a bucket of an S3-compatible store.
 
-Keys are relative POSIX paths such as ``7/shop/events/part.parquet``. Files are immutable: a key that was
-written is never written again with other bytes, which is what makes caching them safe.
+Keys are relative POSIX paths such as ``7/shop/events/part.parquet``. Table files are immutable: a key that
+was written is never written again with other bytes, which is what makes caching them safe.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +30,71 @@ class DeltaLocation:
 
     uri: str
     options: Mapping[str, str]
-    """delta-rs' ``storage_options``; empty for a local folder."""
+    """delta-rs' ``storage_options``; empty for a local folder. Holds credentials: not for logs."""
+
+    def __repr__(self) -> str:
+        """Return the text without the options, which hold credentials."""
+        return f"DeltaLocation({self.uri!r})"
+
+
+class Lease(Protocol):
+    """Local files that stay where they are until the lease is closed; thread-safe, blocking."""
+
+    def fetch(self, paths: Sequence[Path]) -> None:
+        """Make sure that the files are there, those of a remote store through the cache, and keep them.
+
+        After ``close`` it does nothing, so that a caller who gave up need not wait for a running call.
+
+        Raises:
+            NotFound: the store has no such object.
+            Unavailable: the store cannot be reached, or a file is not what was written.
+            OutOfSpace: the disk of the cache is full.
+        """
+
+    def close(self) -> None:
+        """Let the files go."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
 
 
 class ObjectStore(Protocol):
     """Durable files under keys; thread-safe, blocking.
 
     Every method raises ``Unavailable`` when the store cannot be reached or keeps failing after its retries,
-    and ``OutOfSpace`` when it is full.
+    and ``OutOfSpace`` when it is full. A local store's other errors come as ``OSError``.
     """
+
+    @property
+    def root(self) -> Path:
+        """The local folder below which each object has its path: the store itself, or the cache."""
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for drafts, on the same file system as ``root``; it exists."""
+
+    def path(self, key: str) -> Path:
+        """Return where the object is, or will be once fetched, as a local file."""
+
+    def lease(self) -> Lease:
+        """Return a lease on no files yet."""
 
     def put_file(self, key: str, source: Path) -> int:
         """Store a finished local file under ``key``, durably, and remove ``source``; return its size.
 
-        The local adapter renames; the source must therefore lie below ``scratch``. Repeating it is harmless.
+        ``source`` lies in ``scratch``. Repeating it with the same bytes is harmless.
         """
 
     def create(self, key: str, data: bytes) -> bool:
-        """Store ``data`` unless the key is taken, atomically; tell whether it was stored."""
+        """Store ``data`` unless the key is taken, atomically; tell whether it was stored.
+
+        False also when an earlier try of this very call stored it and the answer was lost: compare the bytes.
+        """
 
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, replacing what is there in one step."""
@@ -58,28 +106,38 @@ class ObjectStore(Protocol):
             NotFound: there is no such object.
         """
 
-    def exists(self, key: str) -> bool:
-        """Tell whether there is such an object."""
+    def stamp(self, key: str) -> str | None:
+        """Return a text that differs when the object was written anew; None when there is no such object."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects whose keys start with ``prefix``, in the order of their keys."""
+        """Yield the objects below the folder ``prefix`` (empty for all), in the order of their keys.
+
+        Nothing for a folder that is not there. Drafts and trash are not objects.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already are passed over."""
 
     def delete_all(self, prefix: str) -> None:
-        """Delete every object whose key starts with ``prefix`` (a folder's name and ``/``)."""
+        """Delete the folder ``prefix`` with every object below it; fine when there is none.
 
-    def location(self, prefix: str) -> DeltaLocation:
-        """Return where the Delta table under ``prefix`` is for delta-rs."""
-
-    def local(self, key: str) -> Path:
-        """Return a local file with the object's bytes, fetched into the cache where the store is remote.
-
-        Raises:
-            NotFound: there is no such object.
+        Where the store can, it goes out of sight in one step. Otherwise Delta logs go first.
         """
 
-    @property
-    def scratch(self) -> Path:
-        """A local folder for drafts, on the same file system as the objects of a local store."""
+    # Tables, whose logs delta-rs reads and writes
+    # ----------------------------------------------------------------------------------------------------
+
+    def location(self, prefix: str) -> DeltaLocation:
+        """Return where the Delta table in the folder ``prefix`` is for delta-rs."""
+
+    def make_table(self, prefix: str) -> None:
+        """Prepare the folder of a table that delta-rs is about to create."""
+
+    def sync(self, folder: str, names: Iterable[str]) -> None:
+        """Make files that delta-rs wrote to ``folder`` durable, with their names; pass over missing ones."""
+
+    def translated(self, error: Exception) -> Exception:
+        """Return what delta-rs raised as an error of this port; the same error where it says all there is."""
+
+    def mend_log(self, prefix: str) -> None:
+        """Set aside a table's newest log entry where a power cut left it half-written."""

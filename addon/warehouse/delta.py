@@ -1,8 +1,9 @@
 """One Delta table's log: durable commits that name the WAL segment they come from, checkpoints, snapshots.
 
-delta-rs never fsyncs, so this does: data file and folder first (``parquet``), then the log entry and its
-folder. A commit goes through the very handle whose transaction version was looked at, which makes the pair
-an exact compare-and-set: a second instance of a writer is refused, a repeated segment changes nothing.
+The log lies in an object store. A local one is not synced by delta-rs, so this has it done: data files first,
+then the log entry and its folder. A commit goes through the very handle whose transaction version was looked
+at, which makes the pair an exact compare-and-set: a second instance of a writer is refused, a repeated
+segment changes nothing. Each commit carries a mark of its own, by which one whose answer was lost is known.
 """
 
 from __future__ import annotations
@@ -14,26 +15,25 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from addon.warehouse.folders import make_folder, sync_file, sync_folder
+from addon.warehouse.attempt import Attempt
 from addon.warehouse.schema import TableSchema, from_delta
 from platform_core.base import failpoints
-from platform_core.base.errors import Unavailable
+from platform_core.base.errors import NotFound, Unavailable
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from addon.models.objects import ObjectStore
 
 CHECKPOINT_EVERY = 50
-DELTA_TAIL_TORN = "delta_tail_torn"
-_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _SETTINGS = {"delta.logRetentionDuration": "interval 15 minutes", "delta.enableExpiredLogCleanup": "true"}
-_ATTEMPTS = 5
+_ATTEMPTS = 10
 
 log = get_logger(__name__)
 
@@ -62,60 +62,75 @@ class DataFile:
 class DeltaLog:
     """A held handle on one table. Not thread-safe: the store locks per table."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the table's folder; nothing is read before the first call."""
-        self.folder = folder
+    def __init__(self, objects: ObjectStore, prefix: str) -> None:
+        """Take the table's folder in the store; nothing is read before the first call."""
+        self.prefix = prefix
+        self._objects = objects
+        self._place = objects.location(prefix)
+        self._log_prefix = f"{prefix}/_delta_log"
         self._table: DeltaTable | None = None
-        self._inode = 0
+        self._stamp: str | None = None
         self._checkpoint = 0
         self._idle: dict[str, float] = {}
 
-    @property
-    def _log_folder(self) -> Path:
-        return self.folder / "_delta_log"
+    # The handle
+    # ----------------------------------------------------------------------------------------------------
 
     def _handle(self) -> DeltaTable | None:
-        """Return the newest version's handle, None while there is no table."""
+        """Return the newest version's handle, None while there is no table.
+
+        The newest entry that is known must be the one that was read: after a drop, and after a clean-up
+        that went past it, the log is read anew.
+        """
         try:
-            inode = self._log_folder.stat().st_ino
-        except FileNotFoundError:
-            self._table = None
-            return None
-        if self._table is None or inode != self._inode:
-            self._inode = inode
+            if self._table is not None:
+                if self._stamp is not None and self._stamp_of(self._table) == self._stamp:
+                    self._refresh(self._table)
+                    return self._table
+                self._table = None
             self._table = self._open()
-        else:
-            self._table.update_incremental()
+        except (DeltaError, OSError) as error:
+            self._table = None
+            raise self.failure(error) from error
         return self._table
 
+    def failure(self, error: Exception) -> Exception:
+        """Return what delta-rs raised as the store's error, where it is one."""
+        return self._objects.translated(error)
+
+    def _stamp_of(self, table: DeltaTable) -> str | None:
+        return self._objects.stamp(f"{self._log_prefix}/{_entry(table.version())}")
+
+    def _refresh(self, table: DeltaTable) -> None:
+        before = table.version()
+        table.update_incremental()
+        if table.version() != before:
+            self._stamp = self._stamp_of(table)
+
     def _open(self) -> DeltaTable | None:
-        self._set_torn_aside()
-        if not DeltaTable.is_deltatable(str(self.folder)):
+        self._objects.mend_log(self.prefix)
+        if not DeltaTable.is_deltatable(self._place.uri, dict(self._place.options)):
             return None
-        table = DeltaTable(self.folder)
+        table = self._load()
         self._checkpoint = self._last_checkpoint()
+        self._stamp = self._stamp_of(table)
         return table
 
-    def _set_torn_aside(self) -> None:
-        """Rename a newest log entry that a power cut left half-written: nothing can have relied on it."""
-        entries = sorted(self._log_folder.glob("*.json"))
-        if not entries:
-            return
-        try:
-            lines = entries[-1].read_bytes().splitlines()
-            complete = bool(lines) and all(json.loads(line) for line in lines)
-        except ValueError:
-            complete = False
-        if not complete:
-            log.error(DELTA_TAIL_TORN, folder=self.folder.name, entry=entries[-1].name)
-            entries[-1].replace(entries[-1].with_suffix(".torn"))
-            sync_folder(self._log_folder)
+    def _load(self, version: int | None = None) -> DeltaTable:
+        return DeltaTable(self._place.uri, version=version, storage_options=dict(self._place.options))
 
     def _last_checkpoint(self) -> int:
         try:
-            return int(json.loads((self._log_folder / "_last_checkpoint").read_bytes())["version"])
-        except (FileNotFoundError, ValueError, KeyError):
+            return int(json.loads(self._objects.get(f"{self._log_prefix}/_last_checkpoint"))["version"])
+        except (NotFound, ValueError, KeyError):
             return 0
+
+    def forget(self) -> None:
+        """Let the handle go; the next call reads the log anew."""
+        self._table = None
+
+    # Reading
+    # ----------------------------------------------------------------------------------------------------
 
     def schema(self) -> TableSchema | None:
         """Return the newest schema, None while there is no table."""
@@ -125,124 +140,12 @@ class DeltaLog:
     def committed(self, writer: str, segment: int) -> bool:
         """Tell whether the writer's segment (or a later one) is in the table."""
         table = self._handle()
-        version = None if table is None else table.transaction_version(writer)
-        return version is not None and version >= segment
-
-    def append(self, file: DataFile, schema: TableSchema, writer: str, segment: int) -> bool:
-        """Commit a durable file as the rows of a segment; False when the segment was committed before.
-
-        Raises:
-            Unavailable: other writers kept winning the race for the next version.
-        """
-        for _ in range(_ATTEMPTS):
-            table = self._handle() or self._create(schema)
-            before = table.version()
-            version = table.transaction_version(writer)
-            if version is not None and version >= segment:
-                return False
-            try:
-                self._grow(table, schema)
-                failpoints.hit("commit.pre")
-                self._write(table, [file.action()], [Transaction(writer, segment)])
-            except CommitFailedError:
-                self._table = None
-                continue
-            failpoints.hit("commit.unsynced")
-            self._sync_log(before + 1, table.version())
-            failpoints.hit("commit.post")
-            self._checkpoint_if_due(table)
-            return True
-        raise Unavailable(
-            f"The table {self.folder.name} is being changed by others.", hint="Retry after 1 second."
-        )
-
-    def replace(self, old: Sequence[str], new: DataFile) -> None:
-        """Swap files for one with the same rows, in one commit (compaction)."""
-        table = self._handle()
-        if table is None:
-            return
-        before = table.version()
-        now = int(time.time() * 1000)
-        gone = [RemoveAction(name, data_change=False, deletion_timestamp=now) for name in old]
-        self._write(table, [new.action(new_data=False), *gone], [])
-        self._sync_log(before + 1, table.version())
-        self._checkpoint_if_due(table)
+        return table is not None and _has(table, writer, segment)
 
     def identity(self) -> str | None:
         """Return the id of the table that is there now, None without one; another one after a drop."""
         table = self._handle()
         return None if table is None else str(table.metadata().id)
-
-    def has_files(self, files: Sequence[DataFile]) -> bool:
-        """Tell whether all of a version's files are still there."""
-        return all((self.folder / file.name).exists() for file in files)
-
-    def sweep(self, keep_s: float) -> int:
-        """Delete data files that the newest version has not named for ``keep_s``; return how many.
-
-        How long is known from earlier calls, so a restart begins anew: no file goes early.
-        """
-        table = self._handle()
-        if table is None:
-            return 0
-        active = {file.name for file in data_files(table)}
-        now = time.monotonic()
-        found = (path.name for path in self.folder.iterdir() if path.suffix in {".parquet", ".tmp"})
-        self._idle = {name: self._idle.get(name, now) for name in found if name not in active}
-        old = [name for name, since in self._idle.items() if now - since >= keep_s]
-        for name in old:
-            (self.folder / name).unlink(missing_ok=True)
-            del self._idle[name]
-        return len(old)
-
-    def _create(self, schema: TableSchema) -> DeltaTable:
-        make_folder(self.folder)
-        self._table = DeltaTable.create(
-            self.folder, DeltaSchema(schema.delta_fields()), configuration=_SETTINGS
-        )
-        self._inode = self._log_folder.stat().st_ino
-        self._checkpoint = 0
-        self._sync_log(0, 0)
-        sync_folder(self.folder)
-        return self._table
-
-    def _grow(self, table: DeltaTable, schema: TableSchema) -> None:
-        fields = schema.delta_fields(known=[field.name for field in table.schema().fields])
-        if fields:
-            table.alter.add_columns(fields, post_commithook_properties=_NO_HOOKS)
-
-    def _write(
-        self, table: DeltaTable, actions: list[AddAction | RemoveAction], transactions: list[Transaction]
-    ) -> None:
-        table.create_write_transaction(
-            actions,
-            "append",
-            table.schema(),
-            commit_properties=CommitProperties(app_transactions=transactions),
-            post_commithook_properties=_NO_HOOKS,
-        )
-        table.update_incremental()
-
-    def _sync_log(self, first: int, last: int) -> None:
-        for version in range(first, last + 1):
-            sync_file(self._log_folder / f"{version:020d}.json")
-        sync_folder(self._log_folder)
-
-    def _checkpoint_if_due(self, table: DeltaTable) -> None:
-        """Write a checkpoint every 50 versions and take a fresh handle: commit latency grows otherwise."""
-        if table.version() - self._checkpoint < CHECKPOINT_EVERY:
-            return
-        try:
-            table.create_checkpoint()
-            for path in self._log_folder.glob(f"{table.version():020d}.checkpoint*"):
-                sync_file(path)
-            sync_file(self._log_folder / "_last_checkpoint")
-            sync_folder(self._log_folder)
-            table.cleanup_metadata()
-        except (DeltaError, OSError) as error:
-            # The commit stands without it; the next commit tries again.
-            log.warning("delta_checkpoint_failed", folder=self.folder.name, error=str(error))
-        self._table = None
 
     def files(self, version: int | None = None) -> tuple[int, TableSchema, list[DataFile]] | None:
         """Return a version's number, schema and files in the order of time; None while there is no table.
@@ -254,8 +157,141 @@ class DeltaLog:
         if table is None:
             return None
         if version is not None and version != table.version():
-            table = DeltaTable(self.folder, version=version)
+            table = self._load(version)
         return table.version(), from_delta(table.schema()), data_files(table)
+
+    def has_files(self, files: Sequence[DataFile]) -> bool:
+        """Tell whether all of a version's files are still there."""
+        found = {info.key for info in self._objects.list(self.prefix)}
+        return all(f"{self.prefix}/{file.name}" in found for file in files)
+
+    # Writing
+    # ----------------------------------------------------------------------------------------------------
+
+    def append(self, files: Sequence[DataFile], schema: TableSchema, writer: str, segment: int) -> bool:
+        """Commit durable files as the rows of a segment; False when the segment was committed before.
+
+        Raises:
+            Unavailable: other writers kept winning the race for the next version, or have changed the schema
+                so that the files do not fit it.
+        """
+        actions: list[AddAction | RemoveAction] = [file.action() for file in files]
+        attempt = Attempt(self)
+        for _ in range(_ATTEMPTS):
+            table = self._handle()
+            if table is not None and attempt.landed(table):
+                return True
+            if table is not None and _has(table, writer, segment):
+                return False
+            if attempt.commit(table, schema, actions, [Transaction(writer, segment)]):
+                return True
+        raise self._busy()
+
+    def replace(self, old: Sequence[str], new: Sequence[DataFile], *, new_data: bool = False) -> bool:
+        """Swap files for others in one commit; False when one of ``old`` is not in the table any more.
+
+        ``new_data`` is false where the rows are the same ones (compaction). After False the caller may
+        delete what it wrote; after an error it must not, for the commit may have been made.
+        """
+        attempt = Attempt(self)
+        for _ in range(_ATTEMPTS):
+            table = self._handle()
+            if table is None:
+                return False
+            if attempt.landed(table):
+                return True
+            if not {file.name for file in data_files(table)}.issuperset(old):
+                return False
+            now = int(time.time() * 1000)
+            gone = [RemoveAction(name, data_change=new_data, deletion_timestamp=now) for name in old]
+            if attempt.commit(table, None, [*(file.action(new_data=new_data) for file in new), *gone], []):
+                return True
+        raise self._busy()
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(
+            f"The table {self.prefix} is being changed by others.", hint="Retry after 1 second."
+        )
+
+    def create(self, schema: TableSchema) -> DeltaTable:
+        """Make the table; DeltaError when another writer has just made it."""
+        self._objects.make_table(self.prefix)
+        table = DeltaTable.create(
+            self._place.uri,
+            DeltaSchema(schema.delta_fields()),
+            configuration=_SETTINGS,
+            storage_options=dict(self._place.options),
+        )
+        self._checkpoint = 0
+        self._sync_log([0])
+        self._objects.sync(self.prefix, [])
+        self._table, self._stamp = table, self._stamp_of(table)
+        return table
+
+    def settle(self, table: DeltaTable, before: int) -> None:
+        """Make the entries after version ``before`` durable, and write a checkpoint where one is due."""
+        self._sync_log(range(before + 1, table.version() + 1))
+        self._stamp = self._stamp_of(table)
+        failpoints.hit("commit.post")
+        self._checkpoint_if_due(table)
+
+    def entry(self, version: int) -> bytes:
+        """Return the text of a log entry; empty when it was cleaned up."""
+        try:
+            return self._objects.get(f"{self._log_prefix}/{_entry(version)}")
+        except NotFound:
+            return b""
+
+    def _sync_log(self, versions: Sequence[int]) -> None:
+        self._objects.sync(self._log_prefix, [_entry(version) for version in versions])
+
+    def _checkpoint_if_due(self, table: DeltaTable) -> None:
+        """Write a checkpoint every 50 versions and take a fresh handle: commit latency grows otherwise."""
+        if table.version() - self._checkpoint < CHECKPOINT_EVERY:
+            return
+        try:
+            table.create_checkpoint()
+            name = f"{table.version():020d}.checkpoint.parquet"
+            self._objects.sync(self._log_prefix, [name, "_last_checkpoint"])
+            table.cleanup_metadata()
+        except (DeltaError, OSError) as error:
+            # The commit stands without it; the next commit tries again.
+            log.warning("delta_checkpoint_failed", table=self.prefix, error=str(error))
+        self._table = None
+
+    # Upkeep
+    # ----------------------------------------------------------------------------------------------------
+
+    def sweep(self, keep_s: float) -> int:
+        """Delete data files that the newest version has not named for ``keep_s``; return how many.
+
+        How long is known from earlier calls, so a restart begins anew: no file goes early.
+        """
+        table = self._handle()
+        if table is None:
+            return 0
+        found = [
+            info.key.removeprefix(f"{self.prefix}/")
+            for info in self._objects.list(self.prefix)
+            if info.key.endswith(".parquet") and not info.key.startswith(self._log_prefix)
+        ]
+        active = {file.name for file in data_files(table)}
+        now = time.monotonic()
+        self._idle = {name: self._idle.get(name, now) for name in found if name not in active}
+        old = [name for name, since in self._idle.items() if now - since >= keep_s]
+        self._objects.delete(f"{self.prefix}/{name}" for name in old)
+        for name in old:
+            del self._idle[name]
+        return len(old)
+
+
+def _has(table: DeltaTable, writer: str, segment: int) -> bool:
+    version = table.transaction_version(writer)
+    return version is not None and version >= segment
+
+
+def _entry(version: int) -> str:
+    return f"{version:020d}.json"
 
 
 def data_files(table: DeltaTable) -> list[DataFile]:

@@ -1,16 +1,17 @@
-"""The warehouse: Delta tables under ``<root>/<account>/<database>/<table>/``; implements ``Warehouse``.
+"""The warehouse: Delta tables in the folders ``<account>/<database>/<table>`` of an object store.
 
-Writing has two steps: ``prepare`` types a segment's rows for one table, ``commit`` writes the file and the
-log entry. Between them the flusher collects what must go to the dead letters. Thread-safe, one lock per
-table.
+Implements ``Warehouse``. Writing has two steps: ``prepare`` types a segment's rows for one table, ``commit``
+writes the file and the log entry. Between them the flusher collects what must go to the dead letters. A bulk
+import takes three: ``prepare`` and ``write`` for each part, then ``commit_files`` for all of them at once.
+Thread-safe, one lock per table.
 """
 
 from __future__ import annotations
 
-import shutil
 import threading
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,17 +20,20 @@ import pyarrow.compute as pc
 from addon.models.tables import Column, Snapshot, TableRef
 from addon.warehouse.compaction import merge_candidates, merged
 from addon.warehouse.delta import DataFile, DeltaLog
-from addon.warehouse.folders import make_folder, sync_folder
+from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.parquet import sorted_by_time, write_parquet
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
+from platform_core.base import failpoints
 from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-_TRASH = ".trash"
+    from addon.models.objects import Lease, ObjectStore
+
+_NAME_DIGITS = 16
+"""Hexadecimal digits of a file's SHA-256 in its name: equal names mean equal bytes."""
 KEEP_S = 6.25 * 3600
 """Seconds; the longest query may run for six hours."""
 
@@ -62,37 +66,47 @@ class Committed:
 
 
 class _Table:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, objects: ObjectStore, prefix: str) -> None:
         self.lock = threading.RLock()
-        self.log = DeltaLog(folder)
+        self.log = DeltaLog(objects, prefix)
 
 
 class DeltaWarehouse:
-    """All tables of all accounts below ``root``."""
+    """All tables of all accounts in one object store."""
 
     def __init__(
-        self, root: Path, *, threads: int = 1, typing_memory: str = "1GB", keep_s: float = KEEP_S
+        self,
+        objects: ObjectStore | Path,
+        *,
+        threads: int = 1,
+        typing_memory: str = "1GB",
+        keep_s: float = KEEP_S,
     ) -> None:
-        """Take the root folder (created on the first write), and DuckDB's threads and memory for typing.
+        """Take the store (a folder stands for a local one), and DuckDB's threads and memory for typing.
 
         ``keep_s`` is how long a file that was replaced stays for the queries that may still read it.
         """
-        self.root = root
+        self.objects = LocalObjects(objects) if isinstance(objects, Path) else objects
         self._keep_s = keep_s
         self._threads, self._memory = threads, typing_memory
         self._typer: Typer | None = None
         self._guard = threading.Lock()
         self._tables: dict[TableRef, _Table] = {}
 
+    @property
+    def root(self) -> Path:
+        """The local folder with the files: the store itself, or what was fetched from it."""
+        return self.objects.root
+
     def folder(self, ref: TableRef) -> Path:
-        """Return the table's folder, there or not."""
-        return self.root / str(ref.account_id) / ref.database / ref.table
+        """Return the table's local folder, there or not."""
+        return self.objects.path(table_prefix(ref))
 
     def _of(self, ref: TableRef) -> _Table:
         with self._guard:
             known = self._tables.get(ref)
             if known is None:
-                known = self._tables[ref] = _Table(self.folder(ref))
+                known = self._tables[ref] = _Table(self.objects, table_prefix(ref))
             return known
 
     def _typing(self) -> Typer:
@@ -155,17 +169,48 @@ class DeltaWarehouse:
             columns = prepared.schema.columns
             if own.log.committed(writer, segment) or not prepared.table.num_rows:
                 return Committed(columns, 0, None)
-            name = f"{writer}-{segment:020d}.parquet"
-            make_folder(own.log.folder)
-            file = self._write(own.log.folder / name, prepared.table)
-            added = own.log.append(file, prepared.schema, writer, segment)
-            return Committed(columns, file.rows if added else 0, file.max_time if added else None)
+            file = self.write(prepared, f"{writer}-{segment:020d}")
+            return self.commit_files(prepared.ref, [file], prepared.schema, writer, segment)
 
-    def _write(self, path: Path, table: pa.Table) -> DataFile:
+    def write(self, prepared: Prepared, name: str) -> DataFile:
+        """Store prepared rows (at least one) as a file that no version names yet, durably.
+
+        ``name`` begins the file's name. What is not committed within hours is swept away.
+        """
+        return self._write(table_prefix(prepared.ref), name, prepared.table)
+
+    def commit_files(
+        self, ref: TableRef, files: Sequence[DataFile], schema: TableSchema, writer: str, sequence: int
+    ) -> Committed:
+        """Make written files part of the table in one commit, once for each (writer, sequence).
+
+        The numbers of a writer must rise: one that is not above the last one adds nothing. ``schema`` is the
+        last prepared part's, grown from those of the parts before it.
+
+        Raises:
+            Unavailable: others have changed the table so that the files do not fit; prepare them anew.
+        """
+        own = self._of(ref)
+        with own.lock:
+            added = own.log.append(files, schema, writer, sequence)
+        if not added:
+            return Committed(schema.columns, 0, None)
+        newest = max((file.max_time for file in files), default=None)
+        return Committed(schema.columns, sum(file.rows for file in files), newest)
+
+    def _write(self, prefix: str, name: str, table: pa.Table) -> DataFile:
         ordered = sorted_by_time(table)
-        size = write_parquet(ordered, path)
+        draft = self.objects.scratch / f"{uuid.uuid4().hex}.tmp"
+        try:
+            digest = write_parquet(ordered, draft)
+            full = f"{name}-{digest[:_NAME_DIGITS]}.parquet"
+            failpoints.hit("parquet.pre_fsync")
+            size = self.objects.put_file(f"{prefix}/{full}", draft)
+        finally:
+            draft.unlink(missing_ok=True)
+        failpoints.hit("parquet.post_fsync")
         bounds = pc.min_max(ordered["time"]).as_py()
-        return DataFile(path.name, size, ordered.num_rows, bounds["min"], bounds["max"])
+        return DataFile(full, size, ordered.num_rows, bounds["min"], bounds["max"])
 
     def compact(self, ref: TableRef) -> int:
         """Merge the table's small files into one sorted file; return how many were merged.
@@ -183,14 +228,19 @@ class DeltaWarehouse:
         small = merge_candidates(files)
         if not small:
             return 0
-        table = merged([own.log.folder / file.name for file in small], schema)
-        file = self._write(own.log.folder / f"merged-{uuid.uuid4().hex}.parquet", table)
+        prefix = own.log.prefix
+        paths = [self.objects.path(f"{prefix}/{file.name}") for file in small]
+        with self.reading() as lease:
+            lease.fetch(paths)
+            table = merged(paths, schema)
+        file = self._write(prefix, f"merged-{uuid.uuid4().hex}", table)
         with own.lock:
-            if own.log.identity() != identity:  # dropped meanwhile, and perhaps made again
-                (own.log.folder / file.name).unlink(missing_ok=True)
-                return 0
-            own.log.replace([file.name for file in small], file)
-        return len(small)
+            # Dropped meanwhile, and perhaps made again; or another process merged the same files.
+            same = own.log.identity() == identity
+            if same and own.log.replace([file.name for file in small], [file]):
+                return len(small)
+        self.objects.delete([f"{prefix}/{file.name}"])
+        return 0
 
     def sweep(self) -> int:
         """Delete the files that no version has named for ``keep_s``; return how many were deleted.
@@ -208,6 +258,10 @@ class DeltaWarehouse:
 
     # Reading
     # ----------------------------------------------------------------------------------------------------
+
+    def reading(self) -> Lease:
+        """Return an empty lease: what it fetches of a snapshot's files is there until it is closed."""
+        return self.objects.lease()
 
     def snapshot(self, ref: TableRef, version: int | None = None) -> Snapshot | None:
         """Pin the newest (or a named) version; None while nothing was ever committed.
@@ -234,7 +288,7 @@ class DeltaWarehouse:
         return Snapshot(
             ref=ref,
             version=number,
-            files=[own.log.folder / file.name for file in files],
+            files=[self.objects.path(f"{own.log.prefix}/{file.name}") for file in files],
             columns=schema.columns,
             rows=sum(file.rows for file in files),
             bytes=sum(file.size for file in files),
@@ -249,7 +303,8 @@ class DeltaWarehouse:
         """Delete a table's files; nothing of it is left on disk."""
         own = self._of(ref)
         with own.lock:
-            self._remove(self.folder(ref))
+            self.objects.delete_all(own.log.prefix)
+            own.log.forget()
 
     def drop_account(self, account_id: int) -> None:
         """Delete all of an account's files."""
@@ -258,20 +313,11 @@ class DeltaWarehouse:
         for table in mine:
             table.lock.acquire()
         try:
-            self._remove(self.root / str(account_id))
+            self.objects.delete_all(str(account_id))
         finally:
             for table in mine:
+                table.log.forget()
                 table.lock.release()
-
-    def _remove(self, folder: Path) -> None:
-        """Move a folder out of sight in one step, then delete it; also what an interrupted call left over."""
-        trash = self.root / _TRASH
-        if folder.exists():
-            trash.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.rename(trash / uuid.uuid4().hex)
-            sync_folder(folder.parent)
-        if trash.exists():
-            shutil.rmtree(trash, ignore_errors=False)
 
     def close(self) -> None:
         """Free the typing engine; committed tables need no closing."""
@@ -279,3 +325,8 @@ class DeltaWarehouse:
             if self._typer is not None:
                 self._typer.close()
                 self._typer = None
+
+
+def table_prefix(ref: TableRef) -> str:
+    """Return the table's folder in the object store."""
+    return f"{ref.account_id}/{ref.database}/{ref.table}"

@@ -211,15 +211,38 @@ def test_replaced_and_orphaned_files_go_after_the_grace_and_not_before(tmp_path:
         warehouse.snapshot(REF, pinned.version)
 
 
-def test_a_file_that_is_named_again_is_not_swept(warehouse: DeltaWarehouse) -> None:
+def test_a_written_file_that_is_committed_later_is_not_swept(warehouse: DeltaWarehouse) -> None:
     put(warehouse, 1, '{"a":1}')
-    orphan = warehouse.folder(REF) / "w-00000000000000000002.parquet"
-    orphan.write_bytes(b"half")
+    lines = Lines(pa.array(['{"a":2}']), pa.array([9], pa.int64()))
+    prepared = warehouse.prepare(REF, lines)
+    file = warehouse.write(prepared, "part")
+    assert warehouse.write(prepared, "part") == file  # equal bytes, equal name
     warehouse.sweep()
-    put(warehouse, 2, '{"a":2}')
+    assert rows(warehouse, "a") == [(1,)]
+    assert warehouse.commit_files(REF, [file], prepared.schema, "bulk", 1).rows == 1
     warehouse._keep_s = 0
     assert warehouse.sweep() == 0
     assert rows(warehouse, "a") == [(1,), (2,)]
+
+
+def test_many_files_become_visible_in_one_commit_and_once(warehouse: DeltaWarehouse) -> None:
+    schema, files = None, []
+    for number in range(3):
+        lines = Lines(
+            pa.array([f'{{"a":{number},"time":{number},"c{number}":1}}']), pa.array([9], pa.int64())
+        )
+        prepared = warehouse.prepare(REF, lines, base=schema)
+        schema = prepared.schema
+        files.append(warehouse.write(prepared, f"part-{number}"))
+    assert schema is not None
+    assert warehouse.snapshot(REF) is None
+    done = warehouse.commit_files(REF, files, schema, "bulk", 1)
+    assert (done.rows, done.last_time) == (3, 2)
+    assert warehouse.commit_files(REF, files, schema, "bulk", 1).rows == 0
+    assert rows(warehouse, "a, c0, c1, c2") == [(0, 1, None, None), (1, None, 1, None), (2, None, None, 1)]
+    snapshot = warehouse.snapshot(REF)
+    assert snapshot is not None
+    assert snapshot.version == 1
 
 
 def test_a_table_dropped_while_its_files_are_merged_stays_dropped(
@@ -229,11 +252,11 @@ def test_a_table_dropped_while_its_files_are_merged_stays_dropped(
         put(warehouse, segment, '{"a":1}')
     write = warehouse._write
 
-    def dropping(path: Path, table: pa.Table) -> Any:
+    def dropping(prefix: str, name: str, table: pa.Table) -> Any:
         warehouse.drop(REF)
         monkeypatch.undo()
         put(warehouse, 41, '{"b":2}')
-        return write(path, table)
+        return write(prefix, name, table)
 
     monkeypatch.setattr(warehouse, "_write", dropping)
     assert warehouse.compact(REF) == 0
@@ -248,13 +271,13 @@ def test_commits_and_snapshots_go_on_while_files_are_merged(
         put(warehouse, segment, f'{{"a":{segment}}}')
     write = warehouse._write
 
-    def committing(path: Path, table: pa.Table) -> Any:
+    def committing(prefix: str, name: str, table: pa.Table) -> Any:
         monkeypatch.undo()
         other = threading.Thread(target=put, args=(warehouse, 41, '{"a":41}'))
         other.start()
         other.join(20)
         assert not other.is_alive()
-        return write(path, table)
+        return write(prefix, name, table)
 
     monkeypatch.setattr(warehouse, "_write", committing)
     assert warehouse.compact(REF) == 40
