@@ -124,6 +124,7 @@ class Quarantine:
 
     def _path(self, name: str) -> Path:
         self.folder.mkdir(exist_ok=True, mode=0o700)
+        self._disk.sync_folder(self.folder.parent)
         path = self.folder / name
         self._disk.remove(path)  # of an attempt that broke off
         return path

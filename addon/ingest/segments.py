@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -63,6 +64,7 @@ class SegmentFolder:
             Unavailable: another process holds it, or the writer's identity is gone or damaged.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._sync_parents()
         self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,6 +79,15 @@ class SegmentFolder:
         newest = left[-1].number + 1 if left else 1
         self.next_number = max(self.writer.reserved, newest)
         return left
+
+    def _sync_parents(self) -> None:
+        """Make the folder's own name durable, and those above it: without them a power cut takes it all.
+
+        Always, not only when it was made now: who made it may have died before.
+        """
+        for parent in self.folder.parents:
+            with contextlib.suppress(PermissionError):  # not ours, so neither made by us
+                self._disk.sync_folder(parent)
 
     def release(self) -> None:
         """Let another process take the folder."""
@@ -128,7 +139,13 @@ class SegmentFolder:
         target = self.folder / "quarantine" / path.name
         target.parent.mkdir(exist_ok=True, mode=0o700)
         if not target.exists():
-            shutil.copyfile(path, target)
+            draft = target.with_suffix(".part")
+            shutil.copyfile(path, draft)
+            with draft.open("rb") as file:
+                self._disk.sync(file.fileno())
+            draft.replace(target)
+            self._disk.sync_folder(target.parent)
+            self._disk.sync_folder(self.folder)
         return target
 
     def _load_writer(self, *, must_exist: bool) -> Writer:

@@ -31,6 +31,7 @@ from addon.ingest.service import IngestService
 from addon.ingest.wal import WalLimits
 from addon.models.ingest import Batch, BodyKind
 from addon.models.tables import TableRef
+from addon.warehouse import delta
 from addon.warehouse.store import DeltaWarehouse
 from addon.warehouse.view import view_sql
 from platform_core.base import failpoints
@@ -55,6 +56,7 @@ FAILPOINTS = (
     "wal.delete.pre",
     "wal.delete.post",
 )
+PAIRS = [(first, second) for first in FAILPOINTS for second in FAILPOINTS]
 ACCOUNT = 7
 REF = TableRef(ACCOUNT, "shop", "events")
 WRITERS = 3
@@ -148,6 +150,7 @@ def journal(home: Path) -> tuple[list[str], list[str]]:
 
 async def serve(home: Path, ready: int) -> None:
     """Run the service and its writers until killed."""
+    delta.CHECKPOINT_EVERY = 5  # often enough for a short life to meet one
     service = build(home)
     await service.start()
     os.write(ready, b"r")
@@ -231,6 +234,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--failpoints", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        metavar="N",
+        help="N of the pairs of failpoints, the second in the life that recovers",
+    )
     options = parser.parse_args(argv)
     options.home.mkdir(parents=True, exist_ok=True)
     rng = random.Random(options.seed)  # noqa: S311 - a reproducible plan
@@ -238,6 +247,8 @@ def main(argv: Sequence[str]) -> int:
     if options.failpoints:
         plan += [f"{name}:abort@{rng.randint(1, 3)}" for name in FAILPOINTS]
     rng.shuffle(plan)
+    for first, second in rng.sample(PAIRS, min(len(PAIRS), options.pairs or 0)):
+        plan += [f"{first}:abort@{rng.randint(1, 2)}", f"{second}:abort"]
     ends = [cycle(options.home, failpoint=point, delay=0 if point else rng.uniform(0, 0.6)) for point in plan]
     missed = [
         point for point, end in zip(plan, ends, strict=True) if point is not None and end != "failpoint"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.crash_cycles import FAILPOINTS
+
 DRIVER = Path(__file__).parent / "crash_cycles.py"
 ROOT = Path(__file__).parents[2]
 
@@ -28,10 +30,20 @@ def run(home: Path, *arguments: str, limit_s: float) -> str:
     return line
 
 
-def test_kills_at_every_failpoint_and_two_random_ones_lose_and_double_nothing(tmp_path: Path) -> None:
-    line = run(tmp_path / "home", "--kills", "2", "--failpoints", "--seed", "11", limit_s=120)
+def test_kills_at_every_failpoint_and_at_some_pairs_lose_and_double_nothing(tmp_path: Path) -> None:
+    arguments = ("--kills", "2", "--failpoints", "--pairs", "3", "--seed", "11")
+    line = run(tmp_path / "home", *arguments, limit_s=120)
     assert " 0 lost, 0 doubled, 0 halved" in line
-    assert "16 kills" in line
+    assert f"{2 + len(FAILPOINTS) + 6} kills" in line
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_at_every_pair_of_failpoints_lose_and_double_nothing(tmp_path: Path) -> None:
+    """The second point of a pair is met while the kill at the first one is recovered from."""
+    line = run(tmp_path / "home", "--kills", "0", "--pairs", "1000", "--seed", "12", limit_s=850)
+    assert " 0 lost, 0 doubled, 0 halved" in line
+    assert f"{2 * len(FAILPOINTS) ** 2} kills" in line
 
 
 @pytest.mark.slow
