@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from addon.warehouse import typing_sql
+from addon.warehouse import key_count, typing_sql
 from addon.warehouse.duplicates import split_duplicates
 from addon.warehouse.names import OVERFLOW
 from addon.warehouse.schema import ARROW_TYPES, TableSchema
+from addon.warehouse.typing_sql import Keys
 
 _ROUNDS = 4
 _ROW = " row"
@@ -74,7 +75,12 @@ class Typer:
         self._lock = threading.Lock()
         self._connection = duckdb.connect(
             ":memory:",
-            config={"threads": threads, "memory_limit": memory_limit, "enable_external_access": False},
+            config={
+                "threads": threads,
+                "memory_limit": memory_limit,
+                "enable_external_access": False,
+                "preserve_insertion_order": True,  # ``key_count`` takes rows as those of the lines
+            },
         )
 
     def close(self) -> None:
@@ -114,10 +120,10 @@ class Typer:
         if pending.num_rows and len(schema.columns) == 1:
             schema = self._grown(pending.slice(0, _SAMPLE_ROWS), schema)
         for attempt in range(_ROUNDS):
-            good, pending = self._fast(pending, schema)
-            parts.append((good, schema))
+            found, pending = self._fast(pending, schema)
+            parts += [(good, schema) for good in found]
             if pending.num_rows >= _MANY_ROWS:  # explicit nulls, mostly; they need no slow query
-                good, pending = self._fast(pending, schema, nulls=True)
+                good, pending = self._parsed(pending, schema, Keys.NULLS)
                 parts.append((good, schema))
             if not pending.num_rows:
                 break
@@ -134,7 +140,7 @@ class Typer:
         table = pa.concat_tables([_physical(part, known, schema) for part, known in parts])
         if len(parts) > 1:
             table = table.take(pc.sort_indices(table[_ROW]))
-        return Typed(table.drop_columns([_ROW]).combine_chunks(), schema, rejected)
+        return Typed(table.drop_columns([_ROW]), schema, rejected)
 
     def _query(self, lines: pa.Table, sql: str) -> pa.Table:
         self._connection.register("lt", lines)
@@ -143,17 +149,36 @@ class Typer:
         finally:
             self._connection.unregister("lt")
 
-    def _fast(
-        self, lines: pa.Table, schema: TableSchema, *, nulls: bool = False
-    ) -> tuple[pa.Table, pa.Table]:
-        """Return the rows that are surely right, and the lines of the others."""
-        result = self._query(lines, typing_sql.fast(schema.columns, nulls=nulls))
-        ok = result["ok"]
+    def _fast(self, lines: pa.Table, schema: TableSchema) -> tuple[list[pa.Table], pa.Table]:
+        """Return the rows that are surely right, in one or two tables, and the lines of the others."""
+        if not key_count.is_promising(lines["l"], schema.keys()):
+            good, rest = self._parsed(lines, schema, Keys.PARSED)
+            return [good], rest
+        result = self._query(lines, typing_sql.fast(schema.columns, Keys.COUNTED))
+        nested = [
+            result[f"c{n}"]
+            for n, column in enumerate(schema.columns)
+            if typing_sql.stored_kind(column) == "json"
+        ]
+        sure = key_count.accounted(lines["l"], result["present"], nested)
+        good = result.drop_columns(["ok", "present"])
+        ok = result["ok"].to_numpy() & sure
+        if ok.all():
+            return [good], lines.slice(0, 0)
+        good, rest = good.filter(pa.array(ok)), lines.filter(pa.array(~ok & sure))
+        if sure.all():
+            return [good], rest
+        second, wrong = self._parsed(lines.filter(pa.array(~sure)), schema, Keys.PARSED)
+        return [good, second], pa.concat_tables([rest, wrong])
+
+    def _parsed(self, lines: pa.Table, schema: TableSchema, keys: Keys) -> tuple[pa.Table, pa.Table]:
+        """Return the rows that are surely right, and the lines of the others; each line is parsed twice."""
+        result = self._query(lines, typing_sql.fast(schema.columns, keys))
+        ok = result["ok"].combine_chunks()
         good = result.drop_columns(["ok"])
         if pc.all(ok).as_py() is not False:
             return good, lines.slice(0, 0)
-        wrong = good["rn"].filter(pc.invert(ok))
-        return good.filter(ok), lines.filter(pc.is_in(lines["rn"], value_set=wrong.combine_chunks()))
+        return good.filter(ok), lines.filter(pc.invert(ok))
 
     def _slow(self, lines: pa.Table, schema: TableSchema) -> tuple[pa.Table, list[Rejected]]:
         result = self._query(lines, typing_sql.slow(schema.columns))

@@ -7,6 +7,7 @@ call a column anything.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MIN_TIME, MAX_TIME = -62_135_596_800, 253_402_300_799
 """Unix seconds of the years 1 to 9999; beyond lie milliseconds and mistakes."""
 _EXACT = 9_007_199_254_740_992
+_CHECKED = frozenset({"long", "double", "boolean"})
 _POINTER = "'/' || replace(replace(k, '~', '~0'), '/', '~1')"
 
 
@@ -28,13 +30,14 @@ def _key(column: Column) -> str:
     return column.original or column.name
 
 
-def _kind(column: Column) -> str:
+def stored_kind(column: Column) -> str:
+    """Return the type of the physical column that takes a logical column's new values."""
     return column.stored[-1][1] if column.stored else column.type
 
 
 def _spec(columns: Sequence[Column]) -> str:
     """Return json_transform's structure: checked columns as their own text, the others as they are."""
-    forms = {_key(column): "VARCHAR" if _kind(column) == "string" else "JSON" for column in columns}
+    forms = {_key(column): "VARCHAR" if stored_kind(column) == "string" else "JSON" for column in columns}
     return literal(msgspec.json.encode(forms).decode())
 
 
@@ -48,38 +51,59 @@ def _null_count(columns: Sequence[Column]) -> str:
     return f"len(list_filter(json_type(l, [{pointers}]), lambda kind: kind = 'NULL'))"
 
 
-def fast(columns: Sequence[Column], *, nulls: bool = False) -> str:
+def _checked(kind: str, n: int) -> tuple[str, str]:
+    """Return the SQL of a column's value out of its JSON text ``x{n}``, and the test that it fits exactly."""
+    if kind == "long":
+        return f"try_cast(x{n} as bigint) as c{n}", f"(x{n} is null or c{n}::varchar = x{n})"
+    if kind == "double":
+        fits = f"(x{n} is null or (abs(c{n}) < {_EXACT} and x{n}[1] <> '\"'))"
+        return f"try_cast(x{n} as double) as c{n}", fits
+    value = f"case x{n} when 'true' then true when 'false' then false end as c{n}"
+    return value, f"(x{n} is null or c{n} is not null)"
+
+
+class Keys(StrEnum):
+    """How the fast query makes sure that a row has no key but those that found a column."""
+
+    COUNTED = "counted"
+    """It only returns ``present``, how many found one; ``key_count`` compares that with the bytes."""
+    PARSED = "parsed"
+    """By a second parse of each line."""
+    NULLS = "nulls"
+    """Likewise, and keys that are there with null count as found, which costs a quarter of the speed."""
+
+
+def fast(columns: Sequence[Column], keys: Keys = Keys.PARSED) -> str:
     """Return the query for all rows: rn, ok, c0 (time), c1...; only the values of ok rows count.
 
-    A row is ok when it has as many keys as values found a column: an unknown key, one that is there twice,
-    or a value that does not fit makes the sum too small. So does a null, unless ``nulls`` counts them as
-    well, which costs a quarter of the speed.
+    A row is ok when each value fits its column exactly, and it has as many keys as found a column: an unknown
+    key, or one that is there twice, makes the sum too small. So does a null, unless they are counted as well.
+    With ``Keys.COUNTED`` the sum is ``present`` and not compared.
     """
-    keys = "len(json_keys(l))"
-    if nulls and len(columns) > 1:
-        keys += f" - {_null_count(columns)}"
-    inner, values, counted, checks = ["rn", "rt", "d", f"{keys} as lk"], [], [], []
+    inner, values, checks = ["rn", "rt", "d"], [], []
     for n, column in enumerate(columns):
-        kind = _kind(column)
-        counted.append(f"(c{n} is not null)::usmallint")
         inner.append(f"{_text(column)} as x{n}")
-        if kind == "long":
-            values.append(f"x{n}, try_cast(x{n} as bigint) as c{n}")
-            checks.append(f"(x{n} is null or c{n}::varchar = x{n})")
-        elif kind == "double":
-            values.append(f"x{n}, try_cast(x{n} as double) as c{n}")
-            checks.append(f"(x{n} is null or (abs(c{n}) < {_EXACT} and x{n}[1] <> '\"'))")
-        elif kind == "boolean":
-            values.append(f"case x{n} when 'true' then true when 'false' then false end as c{n}")
+        kind = stored_kind(column)
+        if kind in _CHECKED:
+            value, test = _checked(kind, n)
+            values.append(value)
+            checks.append(test)
         else:
             values.append(f"x{n} as c{n}")
-    checks.append(f"(c0 is null or c0 between {MIN_TIME} and {MAX_TIME})")
-    checks.append("d is null")
-    test = " and ".join([f"lk = {' + '.join(counted)}", *checks])
-    shown = ", ".join(f"c{n}" for n in range(1, len(columns)))
+    present = " + ".join(f"(x{n} is not null)::usmallint" for n in range(len(columns)))
+    if keys is not Keys.COUNTED:
+        number = "len(json_keys(l))"
+        if keys is Keys.NULLS and len(columns) > 1:
+            number += f" - {_null_count(columns)}"
+        inner.append(f"{number} as lk")
+        checks.append(f"lk = {present}")
+    checks += [f"(c0 is null or c0 between {MIN_TIME} and {MAX_TIME})", "d is null"]
+    test = " and ".join(checks)
+    shown = "".join(f", c{n}" for n in range(1, len(columns)))
+    extra = f", {present} as present" if keys is Keys.COUNTED else ""
     return (
-        f"select rn, coalesce({test}, false) as ok, coalesce(c0, rt) as c0{', ' if shown else ''}{shown} "  # noqa: S608 - built from quoted literals and numbered names
-        f"from (select rn, rt, d, lk, {', '.join(values)} from (select {', '.join(inner)} "
+        f"select rn, coalesce({test}, false) as ok, coalesce(c0, rt) as c0{shown}{extra} "  # noqa: S608 - built from quoted literals and numbered names
+        f"from (select *, {', '.join(values)} from (select {', '.join(inner)} "
         f"from (select rn, rt, d, l, json_transform(l, {_spec(columns)}) as r from lt)))"
     )
 
@@ -127,12 +151,12 @@ def slow(columns: Sequence[Column]) -> str:
     """
     names = range(1, len(columns))
     texts = ", ".join(f"{_text(column)} as x{n}" for n, column in enumerate(columns))
-    placed = [f"{_placed(_kind(column), f'x{n}')} as c{n}" for n, column in enumerate(columns) if n]
+    placed = [f"{_placed(stored_kind(column), f'x{n}')} as c{n}" for n, column in enumerate(columns) if n]
     wide = [n for n in names if is_widened(columns[n])]
     placed += [f"case when not {_is_double(f'x{n}')} then {_exact_long(f'x{n}')} end as w{n}" for n in wide]
     parts = []
     for n, column in enumerate(columns[1:], start=1):
-        if _kind(column) in {"long", "double", "boolean"}:
+        if stored_kind(column) in _CHECKED:
             named = literal(msgspec.json.encode(_key(column)).decode() + ":")
             missed = f"c{n} is null and w{n} is null" if n in wide else f"c{n} is null"
             parts.append(f"case when x{n} is not null and {missed} then {named} || x{n} end")
@@ -189,7 +213,7 @@ def unknown_keys(columns: Sequence[Column]) -> str:
 
 def widenings(columns: Sequence[Column]) -> str | None:
     """Return the query for the keys of long columns that meet a double (k); None without long columns."""
-    longs = [column for column in columns[1:] if _kind(column) == "long"]
+    longs = [column for column in columns[1:] if stored_kind(column) == "long"]
     if not longs:
         return None
     return (

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from addon.warehouse import typed
+from addon.warehouse import key_count, typed
 from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import Typed, Typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KINDS = {"i": "long", "d": "double", "b": "boolean", "s": "string", "j": "json"}
 SCHEMA = TableSchema().with_columns(KINDS.items())
@@ -194,6 +194,84 @@ def test_any_batch_keeps_every_value_when_nulls_are_counted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typed, "_MANY_ROWS", 1)
         check(batch, run(typer, batch, SCHEMA))
+
+
+def line_with(members: list[tuple[str, str]], blank: str) -> str:
+    """Return an object with blanks around its colons and commas, and a key's slash escaped."""
+    return (
+        "{"
+        + f"{blank},{blank}".join(
+            json.dumps(key).replace("/", "\\/") + f"{blank}:{blank}{text}" for key, text in members
+        )
+        + "}"
+    )
+
+
+DECEIVING = [
+    '":"',
+    '" :"',
+    '":\\":"',
+    '"\\":x"',
+    '"x\\\\"',
+    '"\\u0022\\u003a"',
+    '"\\u003a"',
+    '{"a":1,"a":2}',
+    '{"x" :1}',
+    '[{"a":":"},{"b\\"":":"}]',
+    '{"\\u0022:":1}',
+    '"a : b"',
+    '": ,\\":"',
+]
+
+
+def test_counting_keys_deceives_the_oracle_in_no_stretch(
+    typer: Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_count, "is_promising", lambda *_: True)
+    batch = [[(key, text)] for key in KEYS for text in TEXTS + DECEIVING]
+    batch += [[("j", first), ("j", second)] for first in DECEIVING for second in (*DECEIVING, "null")]
+    for rows in (1, 7, 512):
+        monkeypatch.setattr(key_count, "CHUNK_ROWS", rows)
+        check(batch, run(typer, batch, SCHEMA))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    batch=st.lists(
+        st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TEXTS + DECEIVING)), max_size=4),
+        min_size=1,
+        max_size=20,
+    ),
+    rows=st.integers(1, 8),
+    blank=st.sampled_from(["", " ", "\t", "  "]),
+)
+def test_any_batch_keeps_every_value_when_keys_are_counted(
+    typer: Typer, batch: list[list[tuple[str, str]]], rows: int, blank: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_count, "is_promising", lambda *_: True)
+        patch.setattr(key_count, "CHUNK_ROWS", rows)
+        lines = pa.array([line_with(members, blank) for members in batch], pa.string())
+        check(batch, typer.type_lines(lines, pa.array([77] * len(batch), pa.int64()), SCHEMA))
+
+
+def test_lines_of_known_keys_are_parsed_once(typer: Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = [[("i", str(n)), ("s", '"a: \\"b\\": c"'), ("j", '{"k":[{"l":"m"}]}')] for n in range(2_000)]
+    odd = [[("i", "1"), ("s", '"x"'), ("s", '"y"')]]
+    asked: list[int] = []
+    monkeypatch.setattr(Typer, "_parsed", _counting(Typer._parsed, asked))
+    check(plain, run(typer, plain, SCHEMA))
+    assert asked == []
+    check(plain + odd, run(typer, plain + odd, SCHEMA))
+    assert asked[0] <= key_count.CHUNK_ROWS
+
+
+def _counting(parsed: Callable[..., Any], asked: list[int]) -> Callable[..., Any]:
+    def count(self: Typer, lines: pa.Table, *rest: Any) -> Any:
+        asked.append(lines.num_rows)
+        return parsed(self, lines, *rest)
+
+    return count
 
 
 def test_every_hostile_value_alone_as_a_first_value(typer: Typer) -> None:
