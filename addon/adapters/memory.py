@@ -22,6 +22,7 @@ class MemoryCatalog:
         self.columns: dict[TableRef, Sequence[Column]] = {}
         self.rows: dict[TableRef, int] = {}
         self.last_time: dict[TableRef, int] = {}
+        self._marks: dict[tuple[TableRef, str], int] = {}
 
     def ensure_table(self, ref: TableRef) -> None:
         """Create the table where it is missing."""
@@ -32,9 +33,19 @@ class MemoryCatalog:
         return ref in self.tables
 
     def record_flush(
-        self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None
+        self,
+        ref: TableRef,
+        columns: Sequence[Column],
+        rows: int,
+        last_time: int | None,
+        mark: tuple[str, int] | None = None,
     ) -> None:
-        """Note what a flush committed."""
+        """Note what a flush committed, a segment once."""
+        if mark is not None:
+            writer, segment = mark
+            if self._marks.get((ref, writer), -1) >= segment:
+                return
+            self._marks[ref, writer] = segment
         self.columns[ref] = columns
         self.rows[ref] = self.rows.get(ref, 0) + rows
         if last_time is not None:

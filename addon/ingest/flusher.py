@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from addon.ingest.decode import decode_records, origin_of
-from addon.ingest.log_tables import LOG_TABLES
+from addon.ingest.log_tables import LOG_TABLES, SYSLOG_FIELDS
 from addon.ingest.quarantine import Quarantine, is_machines_fault
 from addon.ingest.record import Record, decode
 from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, Origin, TableRows
@@ -107,9 +108,13 @@ class Flusher:
         return records, len(found.corrupt)
 
     def flush(
-        self, segment: Segment, *, skip: Callable[[Record, int], bool], isolate: bool = False
+        self,
+        segment: Segment,
+        *,
+        choose: Callable[[Sequence[Record], int], Sequence[Record]],
+        isolate: bool = False,
     ) -> Flushed:
-        """Commit a segment's rows and delete it. ``skip`` tells which records are copies of others.
+        """Commit a segment's rows and delete it. ``choose`` leaves out the records that are copies of others.
 
         With ``isolate``, records are decoded one by one and tables committed one by one; what fails goes to
         the quarantine, with a dead letter that says so, and the rest goes on.
@@ -118,7 +123,7 @@ class Flusher:
             OSError, SluiceError: nothing is lost; call again later.
         """
         records, corrupt = self.read(segment)
-        fresh = [record for record in records if not skip(record, segment.number)]
+        fresh = choose(records, segment.number)
         if isolate:
             staged, bad = self._stage_singly(fresh, segment.number)
         else:
@@ -220,6 +225,8 @@ class Flusher:
         if ref.database == LOGS_DATABASE and ref.table == DEAD_LETTERS:
             seed = DEAD_LETTER_COLUMNS
         ready = pa.concat_tables(rows.tables, promote_options="default") if rows.tables else None
+        if ready is not None and seed:
+            seed = (*seed, *(field for field in SYSLOG_FIELDS if field[0] in ready.column_names))
         item = self._warehouse.prepare(ref, rows.lines(), ready, seed, base=base)
         for bad in item.rejected:
             origin, text = rows.origin_of(bad.row)
@@ -251,9 +258,14 @@ class Flusher:
         return True
 
     def _commit(self, item: Prepared, segment: int) -> int:
-        done = self._warehouse.commit(item, self._wal.folder.writer.name, segment)
-        if done.rows:
-            self._catalog.record_flush(item.ref, done.columns, done.rows, done.last_time)
+        writer = self._wal.folder.writer.name
+        done = self._warehouse.commit(item, writer, segment)
+        failpoints.hit("catalog.write")
+        if item.table.num_rows:
+            # Also when the rows were committed before a crash: whether they were counted is the mark's to say.
+            newest = pc.max(item.table["time"]).as_py()
+            rows = item.table.num_rows
+            self._catalog.record_flush(item.ref, done.columns, rows, newest, (writer, segment))
         return done.rows
 
     def _record_uploads(self, records: Sequence[Record]) -> None:

@@ -24,13 +24,15 @@ from addon.ingest.pending import Pending, Upload
 from addon.ingest.quarantine import is_machines_fault
 from addon.ingest.record import Record, encode, new_batch_id
 from addon.ingest.segments import Segment, SegmentFolder
+from addon.ingest.uploads import FleetUploadIds, LedgerUploadIds, UploadIds
 from addon.ingest.wal import Wal, WalLimits
-from addon.models.ingest import Ack, Batch, Catalog, UploadLedger
+from addon.models.ingest import Ack, Batch, Catalog, UploadClaims, UploadLedger
 from platform_core.base.clock import Clock, SystemClock
 from platform_core.base.errors import Conflict, SluiceError, Unavailable
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from addon.warehouse.store import DeltaWarehouse
@@ -44,6 +46,8 @@ _RETRY_S = 1.0
 _ISOLATE_AFTER, _GIVE_UP_AFTER = 3, 6
 """Failures of a segment, none the machine's fault, until it is taken apart, and until it is put aside."""
 _UPKEEP_S = 300.0
+_LEFTOVER_S = 60.0
+"""A claim of ours that is older and not pending is a leftover; a write takes far less."""
 
 log = get_logger(__name__)
 
@@ -80,10 +84,12 @@ class IngestService:
         limits: IngestLimits | None = None,
         wal_limits: WalLimits | None = None,
         linger_s: float = 0.15,
+        claims: UploadClaims | None = None,
     ) -> None:
         """Take the log's folder (one process at a time) and the collaborators.
 
         ``linger_s`` is how long the first unflushed batch waits for company before its rows are committed.
+        ``claims`` are the upload ids of a fleet; without them, this process is the only one.
         """
         self.stats = IngestStats()
         self.limits = limits or IngestLimits()
@@ -93,6 +99,8 @@ class IngestService:
         self._flusher = Flusher(self._wal, warehouse, catalog, ledger, clock=self._clock, limits=self.limits)
         self._warehouse = warehouse
         self._ledger = ledger
+        self._claims = claims
+        self._uploads: UploadIds = LedgerUploadIds(ledger) if claims is None else FleetUploadIds(claims)
         self._linger_s = linger_s
         self._pending = Pending()
         self._left: dict[str, int] = {}
@@ -120,7 +128,8 @@ class IngestService:
         await asyncio.to_thread(self._warehouse.warm_up)
         for segment in left:
             records, _ = await asyncio.to_thread(self._flusher.read, segment)
-            self._take_up(records, segment)
+            self._take_up(records, segment, await asyncio.to_thread(self._owned, records))
+        await self.release_leftovers(0.0)
         if left:
             self._left_until = left[-1].number
             log.info(RECOVERED, segments=len(left), batches=self.stats.recovered_batches)
@@ -128,13 +137,13 @@ class IngestService:
         self._task = asyncio.create_task(self._flush_loop(), name="ingest-flush")
         self._upkeep = asyncio.create_task(self._upkeep_loop(), name="ingest-upkeep")
 
-    def _take_up(self, records: list[Record], segment: Segment) -> None:
+    def _take_up(self, records: list[Record], segment: Segment, owned: frozenset[str]) -> None:
         for record in records:
             self._pending.add(record)
             self.stats.recovered_batches += 1
             self._left.setdefault(record.batch_id, segment.number)
             key = upload_key(record)
-            if key is not None and key not in self._pending.uploads:
+            if key is not None and key not in self._pending.uploads and record.batch_id in owned:
                 stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
                 stored.set_result(True)
                 self._pending.uploads[key] = Upload(record.batch_id, record.digest, stored)
@@ -213,9 +222,9 @@ class IngestService:
         upload = Upload(record.batch_id, record.digest, asyncio.get_running_loop().create_future())
         self._pending.uploads[key] = upload
         try:
-            known = await asyncio.to_thread(self._ledger.seen, *key)
+            known = await self._uploads.reserve(record)
             if known is None:
-                await self._write(record)
+                await self._write_reserved(record)
                 upload.stored.set_result(True)
                 return Ack(duplicate=False)
         except BaseException:
@@ -224,6 +233,29 @@ class IngestService:
         self._free(key, upload)
         _same_body(known, record)
         return self._duplicate()
+
+    async def _write_reserved(self, record: Record) -> None:
+        try:
+            await self._write(record)
+        except BaseException:
+            await self._uploads.give_up(record)
+            raise
+        await self._uploads.confirm(record)
+
+    async def release_leftovers(self, age_s: float = _LEFTOVER_S) -> None:
+        """Give up claims of this node that nothing stands behind: a crash, or a database that was away.
+
+        Raises:
+            Unavailable: the database is away; call again.
+        """
+        if self._claims is not None:
+            kept = [upload.batch_id for upload in self._pending.uploads.values()]
+            before = self._clock.now() - age_s
+            await asyncio.to_thread(self._claims.release_others, kept, before)
+
+    def unflushed(self) -> dict[int, int]:
+        """Return the batches that are not queryable yet by account."""
+        return dict(self._pending.accounts)
 
     def _duplicate(self) -> Ack:
         self.stats.duplicates += 1
@@ -321,7 +353,7 @@ class IngestService:
                 done = self._flusher.give_up(segment)
             else:
                 isolate = failures >= _ISOLATE_AFTER
-                done = self._flusher.flush(segment, skip=self._is_copy, isolate=isolate)
+                done = self._flusher.flush(segment, choose=self._choose, isolate=isolate)
         except Exception as error:
             if not is_machines_fault(error):
                 self._failures[segment.number] += 1
@@ -339,6 +371,17 @@ class IngestService:
                 await asyncio.to_thread(self._flusher.upkeep)
             except Exception:
                 log.exception(UPKEEP_FAILED)
+
+    def _choose(self, records: Sequence[Record], segment: int) -> Sequence[Record]:
+        """Leave out copies, and what another node took over."""
+        if self._claims is None:
+            return [record for record in records if not self._is_copy(record, segment)]
+        once = [record for record in records if self._left.get(record.batch_id, segment) == segment]
+        owned = self._owned(once)
+        return [record for record in once if record.batch.upload_id is None or record.batch_id in owned]
+
+    def _owned(self, records: Sequence[Record]) -> frozenset[str]:
+        return self._uploads.owned([record for record in records if record.batch.upload_id is not None])
 
     def _is_copy(self, record: Record, segment: int) -> bool:
         """Tell whether a record is a second copy: rewritten after a disk error, or of an upload id."""

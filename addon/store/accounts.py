@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from addon.models.accounts import PLANS, Account, AccountState, Identity, Right
-from addon.store.database import Database, insert_ignoring
+from addon.store.database import Database, Turn, insert_ignoring, take_turn
 from addon.store.recent import Recent
 from addon.store.schema import ACCOUNTS, API_KEYS
 from platform_core.base.errors import NotFound
@@ -115,6 +115,7 @@ class AccountStore:
         now = self._clock.now()
         same = sa.and_(ACCOUNTS.c.name == name, ACCOUNTS.c.resource_uuid.is_(None))
         with self._database.write() as connection:
+            take_turn(connection, Turn.PROVISION)
             found = connection.execute(sa.select(ACCOUNTS.c.id).where(same)).scalar_one_or_none()
             account_id = found or insert_account(
                 connection, resource_uuid=None, name=name, plan=plan, now=now

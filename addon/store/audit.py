@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from addon.store.database import Database, insert_ignoring
+from addon.store.database import Database, Turn, insert_ignoring, take_turn
 from addon.store.schema import AUDIT, SSO_TOKENS
 from platform_core.base.ids import fingerprint
 
@@ -50,6 +50,7 @@ class AuditLog:
         now = self._clock.now()
         newest = sa.select(AUDIT.c.chain).order_by(AUDIT.c.id.desc()).limit(1)
         with self._database.write() as connection:
+            take_turn(connection, Turn.AUDIT)
             before = connection.execute(newest).scalar_one_or_none() or _FIRST
             row = {"at": now, "account_id": account_id, "actor": actor, "action": action, "subject": subject}
             row["chain"] = _link(before, now, account_id, actor, action, subject)

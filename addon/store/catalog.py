@@ -12,8 +12,9 @@ from addon.models.catalog import DatabaseInfo, DeclaredColumn, TableInfo
 from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import columns_text, declared_text, table_info
 from addon.store.database import Database, insert_ignoring
+from addon.store.flush_marks import first_count, forget_marks
 from addon.store.recent import Recent
-from addon.store.schema import ACCOUNTS, DATABASES, TABLES, UPLOADS, USAGE
+from addon.store.schema import ACCOUNTS, DATABASES, FLUSHES, TABLES, UPLOADS, USAGE
 from platform_core.base.errors import Conflict, Forbidden, NotFound
 
 if TYPE_CHECKING:
@@ -74,9 +75,17 @@ class SqlCatalog:
             return connection.execute(sa.select(TABLES.c.id).where(_is(ref))).first() is not None
 
     def record_flush(
-        self, ref: TableRef, columns: Sequence[Column], rows: int, last_time: int | None
+        self,
+        ref: TableRef,
+        columns: Sequence[Column],
+        rows: int,
+        last_time: int | None,
+        mark: tuple[str, int] | None = None,
     ) -> None:
-        """Note what a flush committed: the columns now in the table, the rows added, their newest time."""
+        """Note what a flush committed: the columns now in the table, the rows added, their newest time.
+
+        ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
+        """
         now = self._clock.now()
         month = usage_month(now)
         newest = TABLES.c.last_log_time
@@ -91,6 +100,8 @@ class SqlCatalog:
         }
         this_month = sa.and_(USAGE.c.account_id == ref.account_id, USAGE.c.month == month)
         with self._database.write() as connection:
+            if mark is not None and not first_count(connection, ref, *mark):
+                return
             connection.execute(sa.update(TABLES).where(_is(ref)).values(values))
             start = {"account_id": ref.account_id, "month": month, "row_count": 0}
             insert_ignoring(connection, USAGE, [start])
@@ -174,6 +185,7 @@ class SqlCatalog:
         with self._database.write() as connection:
             connection.execute(sa.delete(TABLES).where(within))
             connection.execute(sa.delete(UPLOADS).where(uploads))
+            forget_marks(connection, account_id, name)
             connection.execute(sa.delete(DATABASES).where(_database_is(account_id, name)))
         self._existing.forget()
         return [TableRef(account_id, name, table.name) for table in tables]
@@ -275,6 +287,7 @@ class SqlCatalog:
         with self._database.write() as connection:
             connection.execute(sa.delete(TABLES).where(_is(ref)))
             connection.execute(sa.delete(UPLOADS).where(uploads))
+            forget_marks(connection, ref.account_id, ref.database, ref.table)
         self._existing.forget()
 
     # Accounts
@@ -291,7 +304,7 @@ class SqlCatalog:
     def forget_account(self, account_id: int) -> None:
         """Delete every entry of a deprovisioned account."""
         with self._database.write() as connection:
-            for table in (TABLES, DATABASES, UPLOADS, USAGE):
+            for table in (TABLES, DATABASES, UPLOADS, FLUSHES, USAGE):
                 connection.execute(sa.delete(table).where(table.c.account_id == account_id))
         self._existing.forget()
 

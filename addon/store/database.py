@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from platform_core.base.database import migrate, open_database
+from platform_core.base.database import database_url, migrate, open_database
+from platform_core.base.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +31,16 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Open the database at ``url``; see :meth:`migrate`."""
-        _keep_private(sa.engine.make_url(url))
+        _keep_private(database_url(url))
         self._writer = open_database(url)
-        self._reader = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        self._reader = open_database(url, isolation_level="AUTOCOMMIT")
         if self._writer.dialect.name == "sqlite":
             sa.event.listen(self._writer, "connect", _overwrite_deleted)
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may write it: a database server, not a file."""
+        return self._writer.dialect.name != "sqlite"
 
     @property
     def engine(self) -> sa.Engine:
@@ -46,14 +53,22 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Open a transaction that commits when the block ends and rolls back when it raises."""
-        with self._writer.begin() as connection:
+        """Open a transaction that commits when the block ends and rolls back when it raises.
+
+        Raises:
+            Unavailable: a database server is away or busy; whether the transaction happened is not known.
+        """
+        with _connected(self._writer) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Open a connection for single SELECTs; each sees what was committed before it."""
-        with self._reader.connect() as connection:
+        """Open a connection for single SELECTs; each sees what was committed before it.
+
+        Raises:
+            Unavailable: a database server is away or busy.
+        """
+        with _connected(self._reader) as connection:
             yield connection
 
     def forget_old_pages(self) -> None:
@@ -71,6 +86,18 @@ class Database:
         self._reader.dispose()
 
 
+@contextmanager
+def _connected(engine: sa.Engine) -> Iterator[sa.Connection]:
+    try:
+        connection = engine.connect()
+    except sa.exc.TimeoutError as error:
+        raise Unavailable(
+            "Every connection to the metadata database is in use.", hint="Retry after 2 seconds."
+        ) from error
+    with connection:
+        yield connection
+
+
 def _keep_private(url: sa.URL) -> None:
     """Make an SQLite file its owner's only; the files that SQLite makes beside it get the same mode."""
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
@@ -84,6 +111,23 @@ def _overwrite_deleted(connection: DBAPIConnection, _record: ConnectionPoolEntry
     cursor = connection.cursor()
     cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
+
+
+class Turn(IntEnum):
+    """What processes on one PostgreSQL server do one after the other; the values are advisory lock keys."""
+
+    AUDIT = 0x536C_0001
+    CLAIM_JOB = 0x536C_0002
+    PROVISION = 0x536C_0003
+
+
+def take_turn(connection: sa.Connection, turn: Turn) -> None:
+    """Wait until no other transaction is in its ``turn``; it ends with the transaction.
+
+    On SQLite every write transaction has the database to itself anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(int(turn))))
 
 
 def insert_ignoring(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:

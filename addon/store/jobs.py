@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
+from addon.store.database import Turn, take_turn
 from addon.store.schema import JOBS
 from platform_core.base.errors import Conflict, NotFound
 
@@ -55,6 +56,29 @@ def _job(row: Any) -> Job:
     )
 
 
+def insert_job(connection: sa.Connection, request: JobRequest, now: float) -> Job:
+    """Queue a job within a caller's transaction."""
+    row = {
+        "account_id": request.account_id,
+        "type": request.type,
+        "database_name": request.database,
+        "query": request.query,
+        "params": json.dumps(dict(request.params)),
+        "priority": request.priority,
+        "retry_limit": request.retry_limit,
+        "domain_key": request.domain_key,
+        "scheduled_time": request.scheduled_time,
+        "max_running": request.max_running,
+        "state": JobState.QUEUED.value,
+        "epoch": 0,
+        "kill_requested": False,
+        "created_at": now,
+        "stderr": "",
+        "cmdout": "",
+    }
+    return _job(connection.execute(sa.insert(JOBS).values(row).returning(JOBS)).one())
+
+
 class JobStore:
     """Jobs by id, and the queue."""
 
@@ -69,31 +93,12 @@ class JobStore:
         Raises:
             Conflict: the account has a job with this domain key; its id is in the hint.
         """
-        row = {
-            "account_id": request.account_id,
-            "type": request.type,
-            "database_name": request.database,
-            "query": request.query,
-            "params": json.dumps(dict(request.params)),
-            "priority": request.priority,
-            "retry_limit": request.retry_limit,
-            "domain_key": request.domain_key,
-            "scheduled_time": request.scheduled_time,
-            "max_running": request.max_running,
-            "state": JobState.QUEUED.value,
-            "epoch": 0,
-            "kill_requested": False,
-            "created_at": self._clock.now(),
-            "stderr": "",
-            "cmdout": "",
-        }
         try:
             with self._database.write() as connection:
-                inserted = connection.execute(sa.insert(JOBS).values(row).returning(JOBS)).one()
+                return insert_job(connection, request, self._clock.now())
         except sa.exc.IntegrityError as error:
             message = f"A job with the domain key {request.domain_key!r} exists already."
             raise Conflict(message, hint=self._clash(request)) from error
-        return _job(inserted)
 
     def _clash(self, request: JobRequest) -> str | None:
         if request.domain_key is None:
@@ -134,6 +139,7 @@ class JobStore:
             .returning(JOBS)
         )
         with self._database.write() as connection:
+            take_turn(connection, Turn.CLAIM_JOB)  # or two workers would count the running ones alike
             row = connection.execute(take).one_or_none()
         return None if row is None else _job(row)
 
@@ -149,6 +155,12 @@ class JobStore:
         keep = sa.update(JOBS).where(mine).values(lease_until=self._clock.now() + LEASE_S)
         with self._database.write() as connection:
             return connection.execute(keep.returning(JOBS.c.kill_requested)).scalar_one_or_none()
+
+    def kills_among(self, jobs: Sequence[int]) -> Sequence[int]:
+        """Return those of ``jobs`` that somebody asked to kill, through whatever process."""
+        asked = sa.and_(JOBS.c.id.in_(list(jobs)), JOBS.c.kill_requested.is_(True))
+        with self._database.read() as connection:
+            return connection.execute(sa.select(JOBS.c.id).where(asked)).scalars().all()
 
     def finish(self, job: Job, outcome: JobOutcome) -> bool:
         """Publish how the job ended; False when the lease was lost and another worker has it."""
@@ -202,7 +214,7 @@ class JobStore:
         mine = sa.and_(JOBS.c.id == job_id, JOBS.c.account_id == account_id)
         killed = {"state": JobState.KILLED.value, "ended_at": self._clock.now(), "kill_requested": True}
         with self._database.write() as connection:
-            row = connection.execute(sa.select(JOBS.c.state).where(mine)).one_or_none()
+            row = connection.execute(sa.select(JOBS.c.state).where(mine).with_for_update()).one_or_none()
             if row is None:
                 raise _no_job(job_id)
             former = JobState(row.state)

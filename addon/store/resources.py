@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from addon.models.accounts import AccountState, Right
 from addon.models.resources import Provision, Resource
 from addon.store.accounts import account_from_row, insert_account, insert_key
+from addon.store.database import Turn, take_turn
 from addon.store.recent import Recent
 from addon.store.schema import ACCOUNTS, API_KEYS, RESOURCES
 from platform_core.base.ids import fingerprint, same_secret
@@ -51,6 +52,16 @@ class ResourceStore:
         row = self._row(uuid)
         return None if row is None else _resource(row)
 
+    def by_drain_token(self, token: str) -> Resource | None:
+        """Return the resource that a platform gave this drain token; None when there is none."""
+        row = self._rows.get(("drain", fingerprint(token)), lambda: self._look_up_drain(token))
+        return None if row is None else _resource(row)
+
+    def _look_up_drain(self, token: str) -> Any:
+        newest = _JOINED.where(RESOURCES.c.log_drain_token == token).order_by(RESOURCES.c.created_at.desc())
+        with self._database.read() as connection:
+            return connection.execute(newest.limit(1)).one_or_none()
+
     def _row(self, uuid: str) -> Any:
         return self._rows.get(uuid, lambda: self._look_up(uuid))
 
@@ -69,6 +80,7 @@ class ResourceStore:
         now = self._clock.now()
         created = False
         with self._database.write() as connection:
+            take_turn(connection, Turn.PROVISION)
             known = connection.execute(_JOINED.where(RESOURCES.c.uuid == wanted.uuid)).one_or_none()
             if known is None:
                 created = True

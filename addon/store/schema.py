@@ -87,9 +87,11 @@ TABLES = sa.Table(
     sa.Column("imported_at", sa.Float(53)),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.Column("storage", sa.String(320)),
     sa.UniqueConstraint("account_id", "database_name", "name"),
     sqlite_autoincrement=True,
 )
+"""``storage`` is the table's folder within the account's; NULL means ``<database>/<name>``."""
 
 USAGE = sa.Table(
     "usage",
@@ -109,7 +111,55 @@ UPLOADS = sa.Table(
     sa.Column("upload_id", sa.String(255), primary_key=True),
     sa.Column("body_sha256", sa.String(64), nullable=False),
     sa.Column("recorded_at", sa.Float(53), nullable=False, index=True),
+    sa.Column("state", sa.String(8), nullable=False, server_default="stored"),
+    sa.Column("batch_id", sa.String(16)),
+    sa.Column("node", sa.String(64)),
+    sa.Index(
+        "ix_uploads_claimed",
+        "node",
+        sqlite_where=sa.text("state = 'claimed'"),
+        postgresql_where=sa.text("state = 'claimed'"),
+    ),
 )
+"""Upload ids: ``stored`` for good, ``claimed`` by a node that is writing it, or ``free`` after a failure.
+
+``batch_id`` is the batch that the id stands for; a single process writes none (see ``uploads.py``).
+"""
+
+FLUSHES = sa.Table(
+    "flushes",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("database_name", sa.String(128), primary_key=True),
+    sa.Column("table_name", sa.String(128), primary_key=True),
+    sa.Column("writer", sa.String(64), primary_key=True),
+    sa.Column("segment", sa.BigInteger(), nullable=False),
+)
+"""The newest log segment of each writer whose rows the table's counters hold."""
+
+NODES = sa.Table(
+    "nodes",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("url", sa.String(255), nullable=False),
+    sa.Column("roles", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("lease_until", sa.Float(53), nullable=False),
+    sa.Column("unflushed", sa.Text(), nullable=False),
+    sa.Column("credentials", sa.String(64), nullable=False),
+    sa.Column("started_at", sa.Float(53), nullable=False),
+    sa.Column("seen_at", sa.Float(53), nullable=False),
+)
+"""The processes of a fleet; ``unflushed`` is JSON: acknowledged batches not yet stored, by account."""
+
+LEASES = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("name", sa.String(320), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("lease_until", sa.Float(53), nullable=False),
+)
+"""Work that one process does at a time."""
 
 JOBS = sa.Table(
     "jobs",
@@ -179,3 +229,34 @@ AUDIT = sa.Table(
     sqlite_autoincrement=True,
 )
 """Who did what, append-only; ``chain`` is the SHA-256 of the row and of the row before it."""
+
+BULK_SESSIONS = sa.Table(
+    "bulk_sessions",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("account_id", _ID, nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("database_name", sa.String(128), nullable=False),
+    sa.Column("table_name", sa.String(128), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("frozen", sa.Boolean(), nullable=False),
+    sa.Column("job_id", _ID),
+    sa.Column("error_parts", sa.Integer(), nullable=False),
+    sa.Column("performed", sa.Text()),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+    sqlite_autoincrement=True,
+)
+"""Bulk import sessions; ``performed`` is JSON: the staged files, their schema and the counts."""
+
+BULK_PARTS = sa.Table(
+    "bulk_parts",
+    METADATA,
+    sa.Column("session_id", _ID, sa.ForeignKey("bulk_sessions.id"), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("file", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger(), nullable=False),
+    sa.Column("records", sa.BigInteger(), nullable=False),
+)
