@@ -230,6 +230,7 @@ def test_counting_keys_deceives_the_oracle_in_no_stretch(
     monkeypatch.setattr(key_count, "is_promising", lambda *_: True)
     batch = [[(key, text)] for key in KEYS for text in TEXTS + DECEIVING]
     batch += [[("j", first), ("j", second)] for first in DECEIVING for second in (*DECEIVING, "null")]
+    batch += [[("j", value), (key, "1")] for value in DECEIVING for key in ("new", "b\\", "\\", '"', ":")]
     for rows in (1, 7, 512):
         monkeypatch.setattr(key_count, "CHUNK_ROWS", rows)
         check(batch, run(typer, batch, SCHEMA))
@@ -238,7 +239,7 @@ def test_counting_keys_deceives_the_oracle_in_no_stretch(
 @settings(deadline=None, max_examples=60)
 @given(
     batch=st.lists(
-        st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TEXTS + DECEIVING)), max_size=4),
+        st.lists(st.tuples(st.sampled_from([*KEYS, "b\\"]), st.sampled_from(TEXTS + DECEIVING)), max_size=4),
         min_size=1,
         max_size=20,
     ),
