@@ -8,6 +8,7 @@ import json
 import resource
 import signal
 import socket
+import ssl
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import uvloop
 
 from addon.api.connection import GuardedProtocol
 from addon.bootstrap import Addon, Settings, initialise, settings_from
+from addon.receivers.service import Way
 from platform_core.base.errors import SluiceError, Unavailable
 from platform_core.base.logs import configure_logs
 
@@ -60,6 +62,26 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
+def _listen_to_ways(settings: Settings, tls: bool) -> dict[Way, socket.socket]:
+    """Return a bound socket for each way in over TCP that the settings want."""
+    wanted: dict[Way, int] = {}
+    if settings.receivers:
+        wanted |= {Way.SYSLOG: settings.syslog_port, Way.FORWARD: settings.forward_port}
+        if tls:
+            wanted[Way.SYSLOG_TLS] = settings.syslog_tls_port
+        if settings.forward_local:
+            wanted[Way.FORWARD_LOCAL] = settings.forward_local_port
+    return {way: _listen(port) for way, port in wanted.items()}
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
+
+
 def _allow_many_connections() -> None:
     """Raise the limit of open files as far as we may: each idle connection costs one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -95,10 +117,19 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listeners = [_listen(settings.http_port)]
-    if settings.tls_cert is not None and settings.tls_key is not None:
+    tls = _tls_context(settings)
+    if tls is not None:
         listeners.append(_listen(settings.tls_port))
+    ways = _listen_to_ways(settings, tls is not None)
     addon = Addon(settings)
     await addon.start()
+    for way, listener in ways.items():
+        await addon.receivers.start(
+            way,
+            listener,
+            tls if way is Way.SYSLOG_TLS else None,
+            local_account=addon.local_account if way is Way.FORWARD_LOCAL else None,
+        )
     try:
         await _serve_until(stop, addon.application, listeners, settings)
     finally:

@@ -11,7 +11,9 @@ from typing import Any
 from addon.api.app import Application
 from addon.api.collectors.peers import networks
 from addon.api.services import Services
+from addon.bulk.assembly import assemble
 from addon.ingest.service import IngestService
+from addon.models.bulk import JOB_TYPE
 from addon.provisioning.credentials import Credentials, ensure_credentials, load_credentials
 from addon.provisioning.manifest import SERVICE, manifest
 from addon.provisioning.provider import Provider, Rooms
@@ -22,8 +24,11 @@ from addon.query.analysis import ANALYSIS, AnalysisExecution
 from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
+from addon.receivers.service import Receivers
+from addon.receivers.service import Rooms as ReceiverRooms
 from addon.store.accounts import AccountStore
 from addon.store.audit import AuditLog, SsoTokenStore
+from addon.store.bulk import BulkStore
 from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
 from addon.store.jobs import JobStore
@@ -39,6 +44,7 @@ PREFIX = "SLUICE_ADDON"
 ROLES = frozenset({"ingest", "api", "worker"})
 _LOCAL_ACCOUNT, _LOCAL_PLAN = "local", "premium"
 _HTTP_OFFSET, _TLS_OFFSET = 4, 5
+_SYSLOG_OFFSET, _SYSLOG_TLS_OFFSET, _FORWARD_OFFSET, _FORWARD_LOCAL_OFFSET = 6, 7, 8, 9
 _JOB_GRACE_S = 2.0
 _PUBLIC = "public.json"
 
@@ -60,6 +66,10 @@ class Settings:
     docs_url: str = "https://localhost/docs"
     trusted_proxies: str = ""
     """Addresses and networks, comma-separated, whose X-Forwarded-For the event collectors believe."""
+    receivers: bool = True
+    """Whether syslog and the forward protocol are served."""
+    forward_local: bool = False
+    """Whether forward senders without a key are taken too, on a port of their own, for the local account."""
 
     @property
     def folder(self) -> Path:
@@ -75,6 +85,26 @@ class Settings:
     def tls_port(self) -> int:
         """Where everything is served with TLS."""
         return self.port_base + _TLS_OFFSET
+
+    @property
+    def syslog_port(self) -> int:
+        """Where syslog is taken over plain TCP."""
+        return self.port_base + _SYSLOG_OFFSET
+
+    @property
+    def syslog_tls_port(self) -> int:
+        """Where syslog is taken over TLS."""
+        return self.port_base + _SYSLOG_TLS_OFFSET
+
+    @property
+    def forward_port(self) -> int:
+        """Where the forward protocol is taken, with a shared key."""
+        return self.port_base + _FORWARD_OFFSET
+
+    @property
+    def forward_local_port(self) -> int:
+        """Where the forward protocol is taken without a key, for the local account."""
+        return self.port_base + _FORWARD_LOCAL_OFFSET
 
     def roles(self) -> frozenset[str]:
         """Return the roles of this process.
@@ -114,7 +144,7 @@ def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
     public.write_text(json.dumps({"tls": host}))
     database = _open_database(settings)
     try:
-        _, key = _local_account(AccountStore(database, SystemClock()), credentials)
+        account_id, key = _local_account(AccountStore(database, SystemClock()), credentials)
     finally:
         database.close()
     base = f"https://{host}"
@@ -124,6 +154,7 @@ def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
         "provider_password": credentials.provider_password,
         "sso_salt": credentials.sso_salt,
         "td_api_key": key,
+        "forward_key": credentials.forward_key(account_id),
     }
 
 
@@ -167,9 +198,11 @@ class Addon:
             self._sandbox, self._warehouse.root, folder / "spill", clock, threads=settings.query_threads
         )
         query = QueryService(catalog, self._warehouse, self._ingest, self._pool, clock)
+        self._bulk, perform = assemble(BulkStore(self._database, clock), catalog, self._warehouse, clock)
         executions: dict[str, Execution] = {
             "": SqlExecution(query, results),
             ANALYSIS: AnalysisExecution(query, self._sandbox, scratch),
+            JOB_TYPE: perform,
         }
         self._runner = JobRunner(jobs, accounts, executions, slots=settings.job_slots)
         public_url = f"http://127.0.0.1:{settings.http_port}"
@@ -183,10 +216,14 @@ class Addon:
             self._ingest,
             self._pool,
             (results, scratch),
-            self._ingest.erase,
+            (self._ingest.erase, self._bulk.erase),
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
-        self._upkeep = Upkeep(provider, jobs, audit, (results, scratch), clock)
+        self._upkeep = Upkeep(provider, jobs, audit, (results, scratch), clock, (self._bulk.expire,))
+        quotas = Quotas(catalog, self._warehouse, clock)
+        self.receivers = Receivers(
+            ReceiverRooms(accounts, resources, self._ingest, quotas, clock, credentials.forward_key)
+        )
         services = Services(
             accounts=accounts,
             resources=resources,
@@ -194,16 +231,19 @@ class Addon:
             jobs=jobs,
             audit=audit,
             runner=self._runner,
+            bulk=self._bulk,
             query=query,
             ingestor=self._ingest,
             warehouse=self._warehouse,
-            quotas=Quotas(catalog, self._warehouse, clock),
+            quotas=quotas,
             provider=provider,
             sign_on=SignOn(resources, SsoTokenStore(self._database, clock), audit, credentials, clock),
             results=results,
             scratch=scratch,
             clock=clock,
             public_url=public_url,
+            receivers=self.receivers.stats,
+            forward_key=credentials.forward_key,
         )
         self._accounts = accounts
         self._credentials = credentials
@@ -223,12 +263,20 @@ class Addon:
         if "worker" in self._roles:
             await self._upkeep.start()
             await self._runner.start()
+            await self._bulk.start()
             account_id, _ = _local_account(self._accounts, self._credentials)
             self._pool.prewarm(self._accounts.get(account_id))
 
+    @property
+    def local_account(self) -> int:
+        """The number of the local development account."""
+        return _local_account(self._accounts, self._credentials)[0]
+
     async def close(self) -> None:
         """Give running jobs a moment, make everything acked queryable, and stop."""
+        await self.receivers.close()
         await self._upkeep.close()
+        await self._bulk.close()
         await self._runner.close(_JOB_GRACE_S)
         await self._ingest.close()
         await self._pool.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends, Response
@@ -52,5 +53,17 @@ def metrics(rooms: Rooms) -> Response:
         if hasattr(stats, name):
             metric = f"sluice_ingest_{name}_total"
             lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+    lines += _receivers(rooms)
     lines += ["# TYPE sluice_audit_intact gauge", f"sluice_audit_intact {int(rooms.audit.broken is None)}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _receivers(rooms: Rooms) -> list[str]:
+    """Return the counters of the TCP receivers, a metric each with the receiver as its label."""
+    by_metric: dict[str, list[str]] = {}
+    for way, stats in rooms.receivers.items():
+        for name, value in asdict(stats).items():
+            metric = f"sluice_receiver_{name}_total"
+            by_metric.setdefault(metric, [f"# TYPE {metric} counter"])
+            by_metric[metric].append(f'{metric}{{receiver="{way}"}} {value}')
+    return [line for lines in by_metric.values() for line in lines]

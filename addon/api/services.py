@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from addon.bulk.service import BulkService
     from addon.models.ingest import Ingestor, Warehouse
+    from addon.models.receivers import ReceiverStats
     from addon.provisioning.provider import Provider
     from addon.provisioning.quotas import Quotas
     from addon.provisioning.sso import SignOn
@@ -32,6 +35,7 @@ class Services:
     jobs: JobStore
     audit: AuditLog
     runner: JobRunner
+    bulk: BulkService
     query: QueryService
     ingestor: Ingestor
     warehouse: Warehouse
@@ -43,3 +47,7 @@ class Services:
     clock: Clock
     public_url: str
     """Where customers' clients reach the HTTP listener, without a trailing slash."""
+    receivers: Mapping[str, ReceiverStats]
+    """The counters of the ways in over TCP."""
+    forward_key: Callable[[int], str]
+    """An account's shared key for the forward protocol."""

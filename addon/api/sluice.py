@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from addon.api.auth import Reader, Rooms
+from addon.api.auth import Master, Reader, Rooms
 from addon.api.services import Services
 from addon.api.td.params import Parameters, is_storable, json_object
 from addon.models.accounts import Identity
@@ -42,6 +42,13 @@ async def query(request: Request, identity: Reader, rooms: Rooms, params: Parame
     columns = orjson.dumps([{"name": name, "type": kind} for name, kind in result.columns])
     body = await asyncio.to_thread(lambda: b",".join(json_row(row) for row in rows(result.body)))
     return Response(b'{"columns":%b,"rows":[%b]}' % (columns, body), media_type="application/json")
+
+
+@router.get("/forward")
+async def forward_settings(identity: Master, rooms: Rooms) -> dict[str, Any]:
+    """Show what a Fluentd forward sender is configured with: user name and shared key."""
+    account = identity.account.id
+    return {"username": str(account), "shared_key": rooms.forward_key(account)}
 
 
 @router.post("/analyses/{name}")

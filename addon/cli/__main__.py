@@ -38,7 +38,7 @@ def _home(given: Path | None) -> Path:
 @app.command()
 def up(
     home: HomeOption = None,
-    port_base: Annotated[int, typer.Option("--port-base", help="The first of six ports.")] = DEFAULT_BASE,
+    port_base: Annotated[int, typer.Option("--port-base", help="The first of ten ports.")] = DEFAULT_BASE,
 ) -> None:
     """Run the platform and the add-on in the foreground; write HOME/env.sh and print `ready`."""
     from addon.cli.up import up as run

@@ -1,4 +1,4 @@
-"""The ports of one installation: six in a row from a base."""
+"""The ports of one installation: ten in a row from a base."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from addon.cli.failures import Exit, Failure
 
 DEFAULT_BASE = 7080
-_HIGHEST_BASE = 65_530
+_HIGHEST_BASE = 65_526
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM}
 _LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Port base N, and what listens on N to N+5."""
+    """Port base N, and what listens on N to N+9."""
 
     base: int
 
@@ -50,6 +50,26 @@ class Ports:
         """The add-on, TLS: drains and Partner API."""
         return self.base + 5
 
+    @property
+    def syslog(self) -> int:
+        """Syslog over TCP."""
+        return self.base + 6
+
+    @property
+    def syslog_tls(self) -> int:
+        """Syslog over TLS."""
+        return self.base + 7
+
+    @property
+    def forward(self) -> int:
+        """Fluentd's forward protocol, with a shared key."""
+        return self.base + 8
+
+    @property
+    def forward_local(self) -> int:
+        """The forward protocol without a key, for the local development account."""
+        return self.base + 9
+
     def named(self) -> dict[str, int]:
         """Return every port by what it is for."""
         return {
@@ -59,6 +79,10 @@ class Ports:
             "rendezvous (TLS)": self.rendezvous,
             "add-on": self.addon,
             "add-on (TLS)": self.addon_tls,
+            "syslog": self.syslog,
+            "syslog (TLS)": self.syslog_tls,
+            "forward": self.forward,
+            "forward (local)": self.forward_local,
         }
 
     def taken(self) -> dict[str, int]:
@@ -72,7 +96,7 @@ class Ports:
             Failure: there are not, or it may not.
         """
         if not 1 <= self.base <= _HIGHEST_BASE:
-            why = f"a base must leave room for six ports: 1 to {_HIGHEST_BASE}"
+            why = f"a base must leave room for ten ports: 1 to {_HIGHEST_BASE}"
             raise Failure(
                 f"Port base {self.base} is out of range", why, "Give another --port-base.", Exit.USAGE
             )
@@ -86,7 +110,7 @@ class Ports:
                 )
 
     def require_free(self) -> None:
-        """Check that all six can be listened on.
+        """Check that all ten can be listened on.
 
         Raises:
             Failure: one cannot; it is named.
@@ -119,8 +143,8 @@ def _probe(port: int) -> int | None:
 
 
 def suggest_base(above: int) -> int:
-    """Return the next base, in steps of ten, whose six ports are free now."""
+    """Return the next base, in steps of ten, whose ten ports are free now."""
     for base in range(above + 10, _HIGHEST_BASE, 10):
         if not Ports(base).taken():
             return base
-    raise Failure("No free ports", "no six ports in a row are free", "Stop some programs first.")
+    raise Failure("No free ports", "no ten ports in a row are free", "Stop some programs first.")

@@ -58,8 +58,8 @@ class Installation:
         ]
 
     def addon_env(self) -> dict[str, str]:
-        """Return the add-on's environment."""
-        return dict(os.environ)
+        """Return the add-on's environment: a development machine takes forward senders without a key."""
+        return {"SLUICE_ADDON_FORWARD_LOCAL": "true", **os.environ}
 
     def init_addon(self) -> Provider:
         """Let the add-on set itself up; give its manifest to the platform.
@@ -83,4 +83,5 @@ class Installation:
             password=answer["provider_password"],
             sso_salt=answer["sso_salt"],
             td_api_key=answer["td_api_key"],
+            forward_key=answer["forward_key"],
         )

@@ -24,6 +24,8 @@ class Provider:
     password: str
     sso_salt: str
     td_api_key: str
+    forward_key: str = ""
+    """The local account's shared key for the forward protocol."""
 
 
 def recipe(home: Path, ports: Ports, ca_file: Path, owner_key: str, provider: Provider) -> dict[str, str]:
@@ -51,6 +53,12 @@ def recipe(home: Path, ports: Ports, ca_file: Path, owner_key: str, provider: Pr
         "TREASURE_DATA_API_KEY": provider.td_api_key,
         "SLUICE_API_URL": addon,
         "SLUICE_INGEST_URL": addon,
+        "SLUICE_SYSLOG_URL": f"syslog://127.0.0.1:{ports.syslog}",
+        "SLUICE_SYSLOG_TLS_URL": f"syslog+tls://localhost:{ports.syslog_tls}",
+        "SLUICE_FORWARD_URL": f"tcp://127.0.0.1:{ports.forward}",
+        "SLUICE_FORWARD_USER": provider.td_api_key.partition("/")[0],
+        "SLUICE_FORWARD_KEY": provider.forward_key,
+        "SLUICE_FORWARD_LOCAL_URL": f"tcp://127.0.0.1:{ports.forward_local}",
         "SLUICE_TRINO_URL": addon,
         "SLUICE_CONSOLE_URL": f"{addon}/",
         "SLUICE_ROUTER_URL": f"http://127.0.0.1:{ports.router}",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from addon.ingest.decode_logplex import decode_logplex
 from addon.ingest.decode_msgpack import decode_msgpack
+from addon.ingest.decode_syslog import decode_syslog
 from addon.ingest.inflate import inflate
 from addon.ingest.json_lines import as_array, check
 from addon.ingest.rows import Decoded, Origin
@@ -39,8 +40,12 @@ def decode_records(
     logplex = [record for record in records if record.batch.kind is BodyKind.LOGPLEX]
     if logplex:
         decode_logplex(logplex, segment, limits, out, first=first)
+    messages = [record for record in records if record.batch.kind is BodyKind.SYSLOG]
+    if messages:
+        first += sum(len(record.batch.body) // 2 + 1 for record in logplex)  # more than it can have frames
+        decode_syslog(messages, segment, limits, out, first=first)
     for record in records:
-        if record.batch.kind is not BodyKind.LOGPLEX:
+        if record.batch.kind not in {BodyKind.LOGPLEX, BodyKind.SYSLOG}:
             _decode_import(record, limits, out)
     return out
 
@@ -50,6 +55,9 @@ def _decode_import(record: Record, limits: IngestLimits, out: Decoded) -> None:
     ref = TableRef(batch.account_id, batch.database, batch.table)
     origin = origin_of(record)
     try:
+        if batch.kind is BodyKind.FORWARD:
+            decode_msgpack(batch.body, ref, origin, out, record_bytes=limits.record_bytes, create=True)
+            return
         if batch.kind is BodyKind.MSGPACK_GZ:
             decode_msgpack(inflate(batch.body, limits), ref, origin, out, record_bytes=limits.record_bytes)
             return

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from addon.ingest import log_lines
 from addon.ingest.json_lines import as_array, is_clean, line_fault
-from addon.ingest.log_tables import DYNO_FIELDS, LOG_TABLES, METRIC_FIELDS, SEVERITIES
+from addon.ingest.log_tables import DYNO_FIELDS, LOG_TABLES, METRIC_FIELDS, SEVERITIES, SYSLOG_FIELDS
 from addon.ingest.logplex_columns import LogColumns, parse_bodies
 from addon.ingest.names import split_tag
 from addon.ingest.router_columns import router_table
@@ -55,17 +55,18 @@ def decode_logplex(
         accounts[record.batch.account_id].append(record)
     base = (segment << SEQUENCE_BITS) + first
     for account, own in accounts.items():
-        base += _Account(account, own, base, limits, out).decode()
+        base += LogLines(account, own, base, limits, out).decode()
 
 
-def _origin(record: Record) -> Origin:
+def origin_of_lines(record: Record) -> Origin:
+    """Return where the lines of a record come from, for their dead letters."""
     batch = record.batch
-    return Origin(f"logplex:{batch.meta.get('drain', '')}", record.batch_id, int(batch.received_at))
+    return Origin(f"{batch.kind}:{batch.meta.get('drain', '')}", record.batch_id, int(batch.received_at))
 
 
 @dataclass(slots=True)
-class _Account:
-    """The logplex records of one account in one segment."""
+class LogLines:
+    """The log lines of one account in one segment."""
 
     account: int
     records: Sequence[Record]
@@ -77,14 +78,14 @@ class _Account:
         """Add everything; return how many sequence numbers were used."""
         columns = parse_bodies([record.batch.body for record in self.records])
         for bad in columns.bad:
-            self.out.add_dead(self.account, _origin(self.records[bad.body]), bad.reason, bad.data)
+            self.out.add_dead(self.account, origin_of_lines(self.records[bad.body]), bad.reason, bad.data)
         if len(columns.frame):
-            self._route(self._rows(columns))
+            self.route(self._rows(columns))
         return columns.frames + 1
 
     def _rows(self, columns: LogColumns) -> pa.Table:
         """Return the sender's columns and the message of every line, and ``body``, the record's index."""
-        micros = _stamps(columns.stamp, columns.body, self.records)
+        micros = stamps_us(columns.stamp, columns.body, self.records)
         body = pa.array(columns.body)
 
         def meta(key: str) -> pa.Array:
@@ -95,18 +96,18 @@ class _Account:
             {
                 "time": pc.floor(pc.divide(pc.cast(micros, pa.float64()), 1e6)).cast(pa.int64()),
                 "app": meta("app"),
-                "source": _text(columns.source),
-                "process": _text(columns.process),
+                "source": as_text(columns.source),
+                "process": as_text(columns.process),
                 "severity": pa.array(SEVERITIES).take(pa.array(columns.pri & 7)),
                 "timestamp_us": micros,
                 "drain": meta("drain"),
                 "seq": pa.array(self.base + columns.frame),
-                "message": _text(columns.message),
+                "message": as_text(columns.message),
                 "body": body,
             }
         )
 
-    def _route(self, rows: pa.Table) -> None:
+    def route(self, rows: pa.Table) -> None:
         """Send every line to exactly one place."""
         heroku = pc.equal(rows["source"], "heroku")
         router = pc.and_(heroku, pc.equal(rows["process"], "router"))
@@ -121,13 +122,15 @@ class _Account:
         metrics = self._metrics(rows, pc.and_(metrics, pc.invert(router)))
         taken = pc.or_(events, metrics)
         if pc.any(heroku).as_py():
-            self._add("router", router_table(rows.filter(router)))
+            # A router's line says itself for which host it was asked.
+            plain = rows.drop_columns(["host"]) if "host" in rows.column_names else rows
+            self._add("router", router_table(plain.filter(router)))
             self._add("dyno", _by_line(rows.filter(pc.and_not(pc.and_not(heroku, router), taken)), "dyno"))
         rest = pc.and_not(pc.invert(heroku), taken)
         self._app(rows if pc.all(rest).as_py() else rows.filter(rest))
 
     def _add(self, table: str, rows: pa.Table) -> None:
-        names = ["time", *(name for name, _ in LOG_TABLES[table])]
+        names = dict.fromkeys(["time", *(name for name, _ in (*LOG_TABLES[table], *SYSLOG_FIELDS))])
         kept = [name for name in names if name in rows.column_names]
         self.out.add_table(TableRef(self.account, LOGS_DATABASE, table), rows.select(kept))
 
@@ -158,7 +161,7 @@ class _Account:
         moments: dict[int, Any] = {}
         clean = self._all_clean(texts)
         for first, last in itertools.pairwise(edges):
-            origin = moments.setdefault(int(owners[first]), _origin(self.records[int(owners[first])]))
+            origin = moments.setdefault(int(owners[first]), origin_of_lines(self.records[int(owners[first])]))
             chunk = texts.slice(first, last - first)
             self.out.add_lines(ref, chunk if clean else self._good(ref, chunk, origin), origin, create=True)
 
@@ -229,7 +232,7 @@ def _with_byte(texts: pa.ChunkedArray, byte: str) -> Flags:
     return np.concatenate(flags)
 
 
-def _text(column: pa.Array) -> pa.Array:
+def as_text(column: pa.Array) -> pa.Array:
     """Return bytes as text; where they are no UTF-8, the bad bytes are spelled out in hex."""
     try:
         return column.cast(pa.string())
@@ -239,7 +242,7 @@ def _text(column: pa.Array) -> pa.Array:
         )
 
 
-def _stamps(
+def stamps_us(
     stamps: pa.Array, body: np.ndarray[Any, np.dtype[np.int64]], records: Sequence[Record]
 ) -> pa.Array:
     """Return Unix microseconds; the receipt time for lines without a valid time stamp."""

@@ -59,6 +59,8 @@ def admit(batch: Batch, limits: IngestLimits) -> Admission:
                 hint="Send one JSON object a line.",
             )
         return Admission(len(batch.body), clean=not bad)
+    if batch.kind in {BodyKind.SYSLOG, BodyKind.FORWARD}:
+        return Admission(len(batch.body))  # the receiver cut them itself, message by message
     if not batch.body[:1].isdigit():
         raise InvalidInput(
             "The body does not start with a frame's length.",

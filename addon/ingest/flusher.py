@@ -226,7 +226,9 @@ class Flusher:
             seed = DEAD_LETTER_COLUMNS
         ready = pa.concat_tables(rows.tables, promote_options="default") if rows.tables else None
         if ready is not None and seed:
-            seed = (*seed, *(field for field in SYSLOG_FIELDS if field[0] in ready.column_names))
+            known = {name for name, _ in seed}
+            there = set(ready.column_names) - known
+            seed = (*seed, *(field for field in SYSLOG_FIELDS if field[0] in there))
         item = self._warehouse.prepare(ref, rows.lines(), ready, seed, base=base)
         for bad in item.rejected:
             origin, text = rows.origin_of(bad.row)

@@ -52,6 +52,13 @@ METRIC_FIELDS: Columns = (
     ("data", "json"),
 )
 
+SYSLOG_FIELDS: Columns = (
+    ("host", "string"),
+    ("msgid", "string"),
+    ("structured_data", "json"),
+)
+"""What only syslog has; a table gets these columns with its first line from a syslog sender."""
+
 LOG_TABLES: Mapping[str, Columns] = {
     "app": (*SENDER, ("message", "string"), ("data", "json")),
     "router": (*SENDER, *ROUTER_FIELDS, ("data", "json"), ("message", "string")),

@@ -33,6 +33,13 @@ class Credentials:
         """Return the 256-bit secret of a resource for one purpose."""
         return hmac.new(self.root_secret.encode(), f"{purpose}:{uuid}".encode(), hashlib.sha256).hexdigest()
 
+    def forward_key(self, account_id: int) -> str:
+        """Return the shared key with which an account's forward senders prove themselves.
+
+        Derived, as the server must know it in plain text and the database shall not.
+        """
+        return self.derived("forward", f"account:{account_id}")
+
 
 def load_credentials(path: Path) -> Credentials:
     """Read the credentials file.

@@ -1,0 +1,96 @@
+"""Takes the token out of a syslog message, so that it is neither on disk nor in a row.
+
+Where a token may stand (``docs/formats/syslog.md``):
+
+- RFC 5424: a parameter ``token`` of a structured data element, or an SD-ID ``<token>@<number>``; or HOSTNAME,
+  as a platform's syslog drains have their drain token, and then there is no structured data field.
+- RFC 3164: HOSTNAME (a drain token), or the tag: ``<token>`` or ``<program>@<token>``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from addon.receivers.senders import TOKEN, is_token
+from platform_core.wire.bsd import parse_message
+from platform_core.wire.syslog import SyslogError
+
+_PARTS = 7
+_HOST = 2
+_NIL = b"-"
+_NAME = rb'[^ ="\]\x00-\x20\x7f-\xff]'
+_ELEMENT = re.compile(
+    rb"\[(" + _NAME + rb"{1,200})((?: " + _NAME + rb'{1,32}="(?:[^"\\\]]|\\.)*")*)\]', re.DOTALL
+)
+_PARAMETER = re.compile(rb' token="(' + TOKEN + rb')"')
+_SD_ID = re.compile(rb"(" + TOKEN + rb")@\d{1,10}")
+_TAG = re.compile(rb"(?:(.{1,200})@)?(" + TOKEN + rb")", re.DOTALL)
+
+
+class Separated(NamedTuple):
+    """A message without its token. ``token`` is empty when it has none."""
+
+    token: bytes
+    message: bytes
+
+
+class TokenCutter:
+    """For the messages of one connection: remembers the element that the last one carried its token in."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._element = b""
+        self._token = b""
+
+    def cut(self, frame: bytes) -> Separated:
+        """Return the token and the message without it; a message of RFC 5424 has all its fields then."""
+        parts = frame.split(b" ", _PARTS - 1)
+        if not parts[0].endswith(b">1") or len(parts) < _PARTS:
+            return _cut_bsd(frame)
+        rest = parts[-1]
+        if self._element and rest.startswith(self._element):
+            following = rest[len(self._element) : len(self._element) + 1]
+            if following in {b" ", b""}:
+                return Separated(self._token, _joined(parts, _NIL + rest[len(self._element) :]))
+        if rest.startswith(b"["):
+            found = self._cut_element(rest)
+            if found is not None:
+                return Separated(found.token, _joined(parts, found.message))
+        if is_token(parts[_HOST]):
+            token, parts[_HOST] = parts[_HOST], _NIL
+            return Separated(token, _joined(parts, b"- " + rest))
+        return Separated(b"", frame)
+
+    def _cut_element(self, rest: bytes) -> Separated | None:
+        """Take the element with the token out of the structured data at the beginning of ``rest``."""
+        position, kept, token = 0, [], b""
+        while (found := _ELEMENT.match(rest, position)) is not None:
+            own = _SD_ID.fullmatch(found[1]) or _PARAMETER.search(found[2])
+            if own is None or token:
+                kept.append(found[0])
+            else:
+                token = own[1]
+                if not kept:
+                    self._element, self._token = found[0], token
+            position = found.end()
+        if not token or rest[position : position + 1] not in {b" ", b""}:
+            return None
+        return Separated(token, (b"".join(kept) or _NIL) + rest[position:])
+
+
+def _joined(parts: list[bytes], rest: bytes) -> bytes:
+    return b" ".join([*parts[:-1], rest])
+
+
+def _cut_bsd(frame: bytes) -> Separated:
+    try:
+        message = parse_message(frame)
+    except SyslogError:
+        return Separated(b"", frame)
+    if is_token(message.hostname):
+        return Separated(message.hostname, message._replace(hostname=_NIL).encode())
+    tagged = _TAG.fullmatch(message.tag)
+    if tagged is None:
+        return Separated(b"", frame)
+    return Separated(tagged[2], message._replace(tag=tagged[1] or _NIL).encode())
