@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -138,6 +139,12 @@ class ObjectStore(Protocol):
 
     def translated(self, error: Exception) -> Exception:
         """Return what delta-rs raised as an error of this port; the same error where it says all there is."""
+
+    def checkpoint(self, prefix: str, version: int) -> AbstractContextManager[None]:
+        """Surround delta-rs' writing of a version's checkpoint: at the end of the block it is durable.
+
+        One that a crash broke off is deleted by ``mend_log``, so that none is ever read half-written.
+        """
 
     def mend_log(self, prefix: str) -> None:
         """Set aside a table's newest log entry where a power cut left it half-written."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from addon.warehouse.attempt import Attempt
+from addon.warehouse.files import FileSet
 from addon.warehouse.schema import TableSchema, from_delta
 from platform_core.base import failpoints
 from platform_core.base.errors import NotFound, Unavailable
@@ -59,6 +59,20 @@ class DataFile:
         return AddAction(self.name, self.size, {}, int(time.time() * 1000), new_data, json.dumps(stats))
 
 
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """What one version of a table consists of."""
+
+    version: int
+    schema: TableSchema
+    files: FileSet
+
+    @classmethod
+    def of(cls, table: DeltaTable) -> TableState:
+        """Read a handle's version."""
+        return cls(table.version(), from_delta(table.schema()), FileSet.of(table))
+
+
 class DeltaLog:
     """A held handle on one table. Not thread-safe: the store locks per table."""
 
@@ -72,6 +86,7 @@ class DeltaLog:
         self._stamp: str | None = None
         self._checkpoint = 0
         self._idle: dict[str, float] = {}
+        self._state: tuple[str, int, TableState] | None = None
 
     # The handle
     # ----------------------------------------------------------------------------------------------------
@@ -147,8 +162,10 @@ class DeltaLog:
         table = self._handle()
         return None if table is None else str(table.metadata().id)
 
-    def files(self, version: int | None = None) -> tuple[int, TableSchema, list[DataFile]] | None:
-        """Return a version's number, schema and files in the order of time; None while there is no table.
+    def state(self, version: int | None = None) -> TableState | None:
+        """Return a version's schema and files in the order of time; None while there is no table.
+
+        The newest version's are kept from one call to the next.
 
         Raises:
             DeltaError: there is no such version (any more).
@@ -157,13 +174,16 @@ class DeltaLog:
         if table is None:
             return None
         if version is not None and version != table.version():
-            table = self._load(version)
-        return table.version(), from_delta(table.schema()), data_files(table)
+            return TableState.of(self._load(version))
+        identity = str(table.metadata().id)
+        if self._state is None or self._state[:2] != (identity, table.version()):
+            self._state = identity, table.version(), TableState.of(table)
+        return self._state[2]
 
-    def has_files(self, files: Sequence[DataFile]) -> bool:
+    def has_files(self, names: pa.StringArray) -> bool:
         """Tell whether all of a version's files are still there."""
         found = {info.key for info in self._objects.list(self.prefix)}
-        return all(f"{self.prefix}/{file.name}" in found for file in files)
+        return all(f"{self.prefix}/{name}" in found for name in names.to_pylist())
 
     # Writing
     # ----------------------------------------------------------------------------------------------------
@@ -200,7 +220,7 @@ class DeltaLog:
                 return False
             if attempt.landed(table):
                 return True
-            if not {file.name for file in data_files(table)}.issuperset(old):
+            if not set(FileSet.of(table).names.to_pylist()).issuperset(old):
                 return False
             now = int(time.time() * 1000)
             gone = [RemoveAction(name, data_change=new_data, deletion_timestamp=now) for name in old]
@@ -250,9 +270,8 @@ class DeltaLog:
         if table.version() - self._checkpoint < CHECKPOINT_EVERY:
             return
         try:
-            table.create_checkpoint()
-            name = f"{table.version():020d}.checkpoint.parquet"
-            self._objects.sync(self._log_prefix, [name, "_last_checkpoint"])
+            with self._objects.checkpoint(self.prefix, table.version()):
+                table.create_checkpoint()
             table.cleanup_metadata()
         except (DeltaError, OSError) as error:
             # The commit stands without it; the next commit tries again.
@@ -275,7 +294,7 @@ class DeltaLog:
             for info in self._objects.list(self.prefix)
             if info.key.endswith(".parquet") and not info.key.startswith(self._log_prefix)
         ]
-        active = {file.name for file in data_files(table)}
+        active = set(FileSet.of(table).names.to_pylist())
         now = time.monotonic()
         self._idle = {name: self._idle.get(name, now) for name in found if name not in active}
         old = [name for name, since in self._idle.items() if now - since >= keep_s]
@@ -292,24 +311,3 @@ def _has(table: DeltaTable, writer: str, segment: int) -> bool:
 
 def _entry(version: int) -> str:
     return f"{version:020d}.json"
-
-
-def data_files(table: DeltaTable) -> list[DataFile]:
-    """Return the active files of a handle's version, oldest rows first."""
-    actions = pa.table(table.get_add_actions(flatten=True))
-    if not actions.num_rows:
-        return []
-    nothing = pa.nulls(actions.num_rows, pa.int64())
-    columns = [
-        actions[name] if name in actions.column_names else nothing for name in ("min.time", "max.time")
-    ]
-    low, high = (pc.fill_null(column, 0).to_pylist() for column in columns)
-    rows = zip(
-        actions["path"].to_pylist(),
-        actions["size_bytes"].to_pylist(),
-        actions["num_records"].to_pylist(),
-        low,
-        high,
-        strict=True,
-    )
-    return sorted((DataFile(*row) for row in rows), key=lambda file: (file.min_time, file.name))

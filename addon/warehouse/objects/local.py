@@ -9,12 +9,14 @@ import uuid
 from typing import TYPE_CHECKING, Self
 
 from addon.models.objects import DeltaLocation, ObjectInfo
+from addon.warehouse.checkpoints import discard_unfinished, durable_checkpoint
 from addon.warehouse.folders import make_folder, open_for_reading, sync_file, sync_folder
 from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -187,9 +189,14 @@ class LocalObjects:
         """Return the error as it is."""
         return error
 
+    def checkpoint(self, prefix: str, version: int) -> AbstractContextManager[None]:
+        """Keep a marker beside the checkpoint until both are durable."""
+        return durable_checkpoint(self.path(f"{prefix}/_delta_log"), version)
+
     def mend_log(self, prefix: str) -> None:
         """Rename a newest entry that a power cut left half-written: nothing can have relied on it."""
         folder = self.path(f"{prefix}/_delta_log")
+        discard_unfinished(folder)
         entries = sorted(folder.glob("*.json"))
         if not entries:
             return
