@@ -190,8 +190,9 @@ class Addon:
         catalog, jobs = SqlCatalog(self._database, clock), JobStore(self._database, clock)
         audit = AuditLog(self._database, clock)
         self._warehouse = DeltaWarehouse(folder / "warehouse")
+        uploads = SqlUploadLedger(self._database)
         self._ingest = IngestService(
-            folder / "wal", self._warehouse, catalog, SqlUploadLedger(self._database), clock=clock
+            folder / "wal", self._warehouse, catalog, uploads, clock=clock
         )
         self._sandbox = SpawnerSandbox(settings.sandbox_driver)
         self._pool = WorkerPool(
@@ -234,6 +235,7 @@ class Addon:
             bulk=self._bulk,
             query=query,
             ingestor=self._ingest,
+            uploads=uploads,
             warehouse=self._warehouse,
             quotas=quotas,
             provider=provider,

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from addon.api import console, drain, health, imports, partner, sluice
+from addon.api import console, drain, health, imports, partner, sluice, uploads
 from addon.api.collectors.paths import target_of
 from addon.api.collectors.routes import CollectorRoutes
 from addon.api.drain import DrainRoute
@@ -18,7 +18,9 @@ from addon.api.errors import error_headers, status_of, td_error
 from addon.api.guard import Guard
 from addon.api.imports import ImportRoutes
 from addon.api.raw import ClientGone, Scope, answer_json
-from addon.api.td import accounts, databases, jobs, later, tables
+from addon.api.td import accounts, bulk, bulk_parts, databases, jobs, later, tables
+from addon.api.td.bulk_parts import PartUpload
+from addon.api.uploads import UploadRoutes
 from platform_core.base.errors import SluiceError
 from platform_core.base.logs import get_logger
 
@@ -35,7 +37,7 @@ def build_api(services: Services) -> FastAPI:
     """Return the framework's half of the application."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
-    modules = (accounts, databases, tables, jobs, later, partner, console, sluice, health)
+    modules = (accounts, databases, tables, jobs, bulk, later, partner, console, sluice, health)
     for module in modules:
         app.include_router(module.router)
     app.add_exception_handler(SluiceError, _on_error)
@@ -92,6 +94,8 @@ class Application:
         """Serve the routes of the chosen roles; ``trusted`` are the proxies whose X-Forwarded-For counts."""
         self._imports = ImportRoutes(services) if ingest else None
         self._drain = DrainRoute(services) if ingest else None
+        self._parts = PartUpload(services) if ingest else None
+        self._uploads = UploadRoutes(services) if ingest else None
         self._collectors = CollectorRoutes(services, trusted) if ingest else None
         self._rest = Guard(build_api(services)) if api else None
 
@@ -115,6 +119,10 @@ class Application:
             return self._drain
         if method == "PUT" and self._imports is not None and path.startswith(imports.PREFIX):
             return self._imports
+        if method == "PUT" and self._parts is not None and path.startswith(bulk_parts.PREFIX):
+            return self._parts
+        if self._uploads is not None and path.startswith(uploads.PREFIX) and method in uploads.METHODS:
+            return self._uploads
         if self._collectors is not None and target_of(scope) is not None:
             return self._collectors
         return self._rest or _not_here

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.bulk.service import BulkService
-    from addon.models.ingest import Ingestor, Warehouse
+    from addon.models.ingest import Ingestor, UploadLedger, Warehouse
     from addon.models.receivers import ReceiverStats
     from addon.provisioning.provider import Provider
     from addon.provisioning.quotas import Quotas
@@ -38,6 +38,7 @@ class Services:
     bulk: BulkService
     query: QueryService
     ingestor: Ingestor
+    uploads: UploadLedger
     warehouse: Warehouse
     quotas: Quotas
     provider: Provider

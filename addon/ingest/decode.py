@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from addon.ingest.decode_logplex import decode_logplex
 from addon.ingest.decode_msgpack import decode_msgpack
 from addon.ingest.decode_syslog import decode_syslog
+from addon.ingest.files.options import dead_rows
 from addon.ingest.inflate import inflate
 from addon.ingest.json_lines import as_array, check
 from addon.ingest.rows import Decoded, Origin
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 def origin_of(record: Record) -> Origin:
     """Return where a record's rows come from, for their dead letters."""
     batch = record.batch
-    drain = batch.meta.get("drain")
-    source = f"{batch.kind}:{drain}" if drain else str(batch.kind)
+    drain, file = batch.meta.get("drain"), batch.meta.get("file")
+    source = f"upload:{file}" if file is not None else f"{batch.kind}:{drain}" if drain else str(batch.kind)
     return Origin(source, record.batch_id, int(batch.received_at))
 
 
@@ -54,6 +55,8 @@ def _decode_import(record: Record, limits: IngestLimits, out: Decoded) -> None:
     batch = record.batch
     ref = TableRef(batch.account_id, batch.database, batch.table)
     origin = origin_of(record)
+    for row in dead_rows(batch.meta.get("bad", "[]")):
+        out.add_dead(batch.account_id, origin, row.reason, row.body.encode(), ref=ref)
     try:
         if batch.kind is BodyKind.FORWARD:
             decode_msgpack(batch.body, ref, origin, out, record_bytes=limits.record_bytes, create=True)
