@@ -55,8 +55,8 @@ class Rooms:
     pool: WorkerPool
     folders: tuple[Path, ...]
     """Folders with one sub-folder per account id, to be emptied of a deprovisioned one."""
-    erase: Callable[[int], None]
-    """Deletes what ingest put aside of an account."""
+    erase: tuple[Callable[[int], None], ...]
+    """Each stops what a room does for an account and deletes what it keeps beside the account's tables."""
 
 
 class Provider:
@@ -185,8 +185,9 @@ class Provider:
     def _purge(self, account_id: int) -> None:
         self._rooms.catalog.forget_account(account_id)
         self._rooms.jobs.forget_account(account_id)
+        for erase in self._rooms.erase:
+            erase(account_id)
         self._rooms.warehouse.drop_account(account_id)
-        self._rooms.erase(account_id)
         for folder in self._rooms.folders:
             if (folder / str(account_id)).exists():
                 shutil.rmtree(folder / str(account_id))

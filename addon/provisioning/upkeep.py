@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from addon.provisioning.provider import Provider
@@ -32,9 +32,16 @@ class Upkeep:
     """Runs the rounds; ``folders`` hold results and outputs, one sub-folder per account id."""
 
     def __init__(
-        self, provider: Provider, jobs: JobStore, audit: AuditLog, folders: tuple[Path, ...], clock: Clock
+        self,
+        provider: Provider,
+        jobs: JobStore,
+        audit: AuditLog,
+        folders: tuple[Path, ...],
+        clock: Clock,
+        more: tuple[Callable[[], None], ...] = (),
     ) -> None:
-        """Take what knows the accounts, the jobs, what was done, and where files are."""
+        """Take what knows the accounts, the jobs, what was done, where files are, and ``more`` to expire."""
+        self._more = more
         self._audit = audit
         self._provider = provider
         self._jobs = jobs
@@ -66,6 +73,8 @@ class Upkeep:
         """Finish interrupted purges, remove what has expired, look whether the audit log was changed."""
         await self._provider.finish_purges()
         await asyncio.to_thread(self._expire)
+        for expire in self._more:
+            await asyncio.to_thread(expire)
         broken = await asyncio.to_thread(self._audit.verify)
         if broken is not None:
             _log.error("audit_log_changed", first_row=broken)

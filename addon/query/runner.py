@@ -109,13 +109,25 @@ class JobRunner:
             QueueFull: too many jobs of the account wait.
             Conflict: the domain key was used.
         """
-        if await asyncio.to_thread(self._store.queued_count, request.account_id) >= MAX_QUEUED:
+        await self.check_room(request.account_id)
+        job = await asyncio.to_thread(self._store.issue, request)
+        self.wake()
+        return job
+
+    async def check_room(self, account_id: int) -> None:
+        """Check that another job of the account may be queued.
+
+        Raises:
+            QueueFull: too many wait.
+        """
+        if await asyncio.to_thread(self._store.queued_count, account_id) >= MAX_QUEUED:
             raise QueueFull(
                 f"{MAX_QUEUED} jobs of the account wait already.", hint="Retry when some have ended."
             )
-        job = await asyncio.to_thread(self._store.issue, request)
+
+    def wake(self) -> None:
+        """Look for queued jobs now."""
         self._wake.set()
-        return job
 
     async def wait_final(self, account_id: int, job_id: int, timeout_s: float) -> Job:
         """Return the job as soon as it ended here, or as it stands after ``timeout_s``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -10,11 +9,12 @@ import sqlalchemy as sa
 from addon.models.accounts import AccountState
 from addon.models.catalog import DatabaseInfo, DeclaredColumn, TableInfo
 from addon.models.tables import Column, TableRef, check_name
-from addon.store.catalog_rows import columns_text, declared_text, table_info
+from addon.store.catalog_rows import declared_text, table_info
 from addon.store.database import Database, insert_ignoring
 from addon.store.flush_marks import first_count, forget_marks
 from addon.store.recent import Recent
 from addon.store.schema import ACCOUNTS, DATABASES, FLUSHES, TABLES, UPLOADS, USAGE
+from addon.store.stored_rows import count_rows, table_is, usage_month
 from platform_core.base.errors import Conflict, Forbidden, NotFound
 
 if TYPE_CHECKING:
@@ -23,21 +23,8 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
 
-def _is(ref: TableRef) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        TABLES.c.account_id == ref.account_id,
-        TABLES.c.database_name == ref.database,
-        TABLES.c.name == ref.table,
-    )
-
-
 def _database_is(account_id: int, name: str) -> sa.ColumnElement[bool]:
     return sa.and_(DATABASES.c.account_id == account_id, DATABASES.c.name == name)
-
-
-def usage_month(now: float) -> str:
-    """Return the UTC month that rows stored at ``now`` count towards, as ``2026-11``."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
 
 
 class SqlCatalog:
@@ -72,7 +59,7 @@ class SqlCatalog:
 
     def _has_table(self, ref: TableRef) -> bool:
         with self._database.read() as connection:
-            return connection.execute(sa.select(TABLES.c.id).where(_is(ref))).first() is not None
+            return connection.execute(sa.select(TABLES.c.id).where(table_is(ref))).first() is not None
 
     def record_flush(
         self,
@@ -86,27 +73,10 @@ class SqlCatalog:
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
         """
-        now = self._clock.now()
-        month = usage_month(now)
-        newest = TABLES.c.last_log_time
-        if last_time is not None:
-            newest = sa.case((newest >= last_time, newest), else_=last_time)  # type: ignore[assignment]
-        values = {
-            "row_count": TABLES.c.row_count + rows,
-            "detected_schema": columns_text(columns),
-            "last_log_time": newest,
-            "imported_at": now,
-            "updated_at": now,
-        }
-        this_month = sa.and_(USAGE.c.account_id == ref.account_id, USAGE.c.month == month)
         with self._database.write() as connection:
-            if mark is not None and not first_count(connection, ref, *mark):
-                return
-            connection.execute(sa.update(TABLES).where(_is(ref)).values(values))
-            start = {"account_id": ref.account_id, "month": month, "row_count": 0}
-            insert_ignoring(connection, USAGE, [start])
-            grown = USAGE.c.row_count + rows
-            connection.execute(sa.update(USAGE).where(this_month).values(row_count=grown))
+            if mark is None or first_count(connection, ref, *mark):
+                now = self._clock.now()
+                count_rows(connection, ref, columns, rows, last_time=last_time, now=now)
 
     # Databases
 
@@ -225,7 +195,7 @@ class SqlCatalog:
             NotFound: there is no such database or table.
         """
         with self._database.read() as connection:
-            row = connection.execute(sa.select(TABLES).where(_is(ref))).one_or_none()
+            row = connection.execute(sa.select(TABLES).where(table_is(ref))).one_or_none()
         if row is None:
             self.require_database(ref.account_id, ref.database)
             raise NotFound(f"Table '{ref.database}.{ref.table[:140]}' does not exist.")
@@ -265,7 +235,7 @@ class SqlCatalog:
         if declared is not None:
             values["declared_schema"] = declared_text(declared)
         with self._database.write() as connection:
-            connection.execute(sa.update(TABLES).where(_is(ref)).values(values))
+            connection.execute(sa.update(TABLES).where(table_is(ref)).values(values))
 
     def delete_table(self, ref: TableRef) -> None:
         """Delete a table's entry and its upload ids; the caller drops its files.
@@ -285,7 +255,7 @@ class SqlCatalog:
             UPLOADS.c.table_name == ref.table,
         )
         with self._database.write() as connection:
-            connection.execute(sa.delete(TABLES).where(_is(ref)))
+            connection.execute(sa.delete(TABLES).where(table_is(ref)))
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, ref.account_id, ref.database, ref.table)
         self._existing.forget()

@@ -15,7 +15,6 @@ from platform_core.base.errors import InvalidInput
 router = APIRouter(prefix="/v3")
 _GROUPS = {
     "schedule": "Schedules",
-    "bulk_import": "Bulk import sessions",
     "bulk_loads": "Data connectors",
     "export": "Exports",
     "result": "Result outputs",
@@ -24,7 +23,6 @@ _GROUPS = {
     "partial_delete": "Partial deletes",
 }
 _HINTS = {
-    "bulk_import": "Import with PUT /v3/table/import/DATABASE/TABLE/msgpack.gz.",
     "export": "Download the result of a query instead.",
     "result": "Download the job's result instead.",
 }
@@ -34,12 +32,6 @@ _HINTS = {
 def list_schedules(_identity: Anyone) -> dict[str, Any]:
     """List schedules: there are none."""
     return {"schedules": []}
-
-
-@router.get("/bulk_import/list")
-def list_bulk_imports(_identity: Anyone) -> dict[str, Any]:
-    """List bulk import sessions: there are none."""
-    return {"bulk_imports": []}
 
 
 @router.get("/bulk_loads")

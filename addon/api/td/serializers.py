@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from addon.models.accounts import Account
+    from addon.models.bulk import BulkSession
     from addon.models.catalog import DatabaseInfo, TableInfo
     from addon.models.jobs import Job
     from addon.models.tables import Snapshot
@@ -132,4 +133,23 @@ def job_json(job: Job, account: Account, url: str) -> dict[str, Any]:
         "domain_key": request.domain_key,
         "linked_result_export_job_id": None,
         "result_export_target_job_id": None,
+    }
+
+
+def bulk_json(session: BulkSession) -> dict[str, Any]:
+    """Return a bulk import session; counts are null before a perform, as the clients expect."""
+    done = session.performed
+    return {
+        "name": session.name,
+        "database": session.database,
+        "table": session.table,
+        "status": session.state.value,
+        "upload_frozen": session.frozen,
+        "job_id": None if session.job_id is None else str(session.job_id),
+        "valid_records": None if done is None else done.valid_records,
+        "error_records": None if done is None else done.error_records,
+        "valid_parts": None if done is None else done.valid_parts,
+        "error_parts": session.error_parts,
+        "created_at": td_time(session.created_at),
+        "updated_at": td_time(session.updated_at),
     }

@@ -97,7 +97,7 @@ def house(tmp_path: Path) -> House:
         everything,
         everything,
         folders,
-        others.erase,
+        (others.erase,),
     )
     provider = Provider(rooms, Credentials("p", "s", "r", "l"), "http://127.0.0.1:1", "localhost:2")
     return House(tmp_path, clock, database, provider, rooms, others)
@@ -119,7 +119,7 @@ def test_a_deprovisioned_accounts_traces_are_gone_from_every_file(house: House) 
         (folder / str(account_id)).mkdir()
         (folder / str(account_id) / "1.1.msgpack.gz").write_text(MARKER)
     asyncio.run(house.provider.deprovision(UUID))
-    assert house.others.asked == [f"{step} {account_id}" for step in ("close", "flush", "drop", "erase")]
+    assert house.others.asked == [f"{step} {account_id}" for step in ("close", "flush", "erase", "drop")]
     for file in house.home.rglob("*"):
         assert file.is_dir() or MARKER.encode() not in file.read_bytes(), file
     assert house.rooms.resources.unpurged() == []

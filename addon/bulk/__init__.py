@@ -1,0 +1,1 @@
+"""Bulk import sessions: parts on disk, a job that types them, one commit for all of them."""
