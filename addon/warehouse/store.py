@@ -18,19 +18,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from addon.models.tables import Column, Snapshot, TableRef
-from addon.warehouse.compaction import merge_candidates, merged
+from addon.warehouse.compaction import Merged, carry_out
 from addon.warehouse.delta import DataFile, DeltaLog
+from addon.warehouse.files import Paths
+from addon.warehouse.merge import Damaged
+from addon.warehouse.merge_plan import Merge, candidates, next_merge
 from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.parquet import sorted_by_time, write_parquet
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
 from platform_core.base import failpoints
 from platform_core.base.errors import NotFound
+from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from addon.models.objects import Lease, ObjectStore
+    from addon.warehouse.files import FileSet
+
+FILE_DAMAGED = "table_file_damaged"
+log = get_logger(__name__)
 
 _NAME_DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 in its name: equal names mean equal bytes."""
@@ -69,6 +77,8 @@ class _Table:
     def __init__(self, objects: ObjectStore, prefix: str) -> None:
         self.lock = threading.RLock()
         self.log = DeltaLog(objects, prefix)
+        self.damaged: set[str] = set()
+        """Files that a merge found damaged; they are not merged."""
 
 
 class DeltaWarehouse:
@@ -92,6 +102,8 @@ class DeltaWarehouse:
         self._typer: Typer | None = None
         self._guard = threading.Lock()
         self._tables: dict[TableRef, _Table] = {}
+        self.merged_bytes = 0
+        """Bytes that merges have written; with those of the flushes they give the write amplification."""
 
     @property
     def root(self) -> Path:
@@ -213,34 +225,43 @@ class DeltaWarehouse:
         return DataFile(full, size, ordered.num_rows, bounds["min"], bounds["max"])
 
     def compact(self, ref: TableRef) -> int:
-        """Merge the table's small files into one sorted file; return how many were merged.
+        """Do the merge that pays most now; return how many files it merged, 0 when none pays.
 
-        Commits and snapshots go on meanwhile; only one thread may compact. The old files stay for running
-        queries until ``sweep``.
+        Commits and snapshots go on meanwhile; only one thread may compact a table. The old files stay for
+        running queries until ``sweep``. Call it again until it returns 0; other tables' turns come between.
         """
         own = self._of(ref)
         with own.lock:
-            state = own.log.files()
+            state = own.log.state()
             identity = own.log.identity()
-        if state is None:
+        plan = None if state is None else self._plan(own, state.files)
+        if state is None or plan is None:
             return 0
-        _, schema, files = state
-        small = merge_candidates(files)
-        if not small:
+        failpoints.hit("compaction.pre")
+        try:
+            done = carry_out(self.objects, own.log.prefix, plan, state.schema)
+        except Damaged as error:
+            own.damaged.add(error.name)
+            log.exception(FILE_DAMAGED, table=own.log.prefix, file=error.name)
             return 0
-        prefix = own.log.prefix
-        paths = [self.objects.path(f"{prefix}/{file.name}") for file in small]
-        with self.reading() as lease:
-            lease.fetch(paths)
-            table = merged(paths, schema)
-        file = self._write(prefix, f"merged-{uuid.uuid4().hex}", table)
+        return len(done.old) if self._swap(own, identity, done) else 0
+
+    @staticmethod
+    def _plan(own: _Table, files: FileSet) -> Merge | None:
+        return next_merge([file for file in candidates(files) if file.name not in own.damaged])
+
+    def _swap(self, own: _Table, identity: str | None, done: Merged) -> bool:
+        """Commit a merge's result; it is deleted when the table is not what it was."""
+        failpoints.hit("compaction.swap")
         with own.lock:
             # Dropped meanwhile, and perhaps made again; or another process merged the same files.
             same = own.log.identity() == identity
-            if same and own.log.replace([file.name for file in small], [file]):
-                return len(small)
-        self.objects.delete([f"{prefix}/{file.name}"])
-        return 0
+            if same and own.log.replace([file.name for file in done.old], done.new):
+                failpoints.hit("compaction.post")
+                self.merged_bytes += done.written
+                return True
+        self.objects.delete([f"{own.log.prefix}/{file.name}" for file in done.new])
+        return False
 
     def sweep(self) -> int:
         """Delete the files that no version has named for ``keep_s``; return how many were deleted.
@@ -272,28 +293,30 @@ class DeltaWarehouse:
         own = self._of(ref)
         with own.lock:
             try:
-                state = own.log.files(version)
+                state = own.log.state(version)
             except Exception as error:
                 if version is None:
                     raise
                 raise NotFound(f"{ref.database}.{ref.table} has no version {version}.") from error
-            if version is not None and state is not None and not own.log.has_files(state[2]):
+            if version is not None and state is not None and not own.log.has_files(state.files.names):
                 raise NotFound(
                     f"The files of version {version} of {ref.database}.{ref.table} were merged and deleted.",
                     hint="Pin a newer version.",
                 )
         if state is None:
             return None
-        number, schema, files = state
+        files, prefix = state.files, own.log.prefix
+        first, last = files.bounds or (None, None)
         return Snapshot(
             ref=ref,
-            version=number,
-            files=[self.objects.path(f"{own.log.prefix}/{file.name}") for file in files],
-            columns=schema.columns,
-            rows=sum(file.rows for file in files),
-            bytes=sum(file.size for file in files),
-            min_time=min((file.min_time for file in files), default=None),
-            max_time=max((file.max_time for file in files), default=None),
+            version=state.version,
+            files=Paths(files.names, lambda name: self.objects.path(f"{prefix}/{name}")),
+            columns=state.schema.columns,
+            rows=int(files.rows.sum()),
+            bytes=int(files.sizes.sum()),
+            min_time=first,
+            max_time=last,
+            spans=files,
         )
 
     # Deleting

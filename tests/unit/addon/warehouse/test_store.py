@@ -14,6 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 from addon.models.tables import Column, TableRef
+from addon.warehouse.compaction import carry_out
 from addon.warehouse.delta import CHECKPOINT_EVERY
 from addon.warehouse.store import DeltaWarehouse, Lines
 from addon.warehouse.view import view_sql
@@ -250,15 +251,14 @@ def test_a_table_dropped_while_its_files_are_merged_stays_dropped(
 ) -> None:
     for segment in range(1, 41):
         put(warehouse, segment, '{"a":1}')
-    write = warehouse._write
 
-    def dropping(prefix: str, name: str, table: pa.Table) -> Any:
+    def dropping(*args: Any) -> Any:
+        done = carry_out(*args)
         warehouse.drop(REF)
-        monkeypatch.undo()
         put(warehouse, 41, '{"b":2}')
-        return write(prefix, name, table)
+        return done
 
-    monkeypatch.setattr(warehouse, "_write", dropping)
+    monkeypatch.setattr("addon.warehouse.store.carry_out", dropping)
     assert warehouse.compact(REF) == 0
     assert rows(warehouse, "b") == [(2,)]
     assert len(list(warehouse.folder(REF).glob("*.parquet"))) == 1
@@ -269,17 +269,15 @@ def test_commits_and_snapshots_go_on_while_files_are_merged(
 ) -> None:
     for segment in range(1, 41):
         put(warehouse, segment, f'{{"a":{segment}}}')
-    write = warehouse._write
 
-    def committing(prefix: str, name: str, table: pa.Table) -> Any:
-        monkeypatch.undo()
+    def committing(*args: Any) -> Any:
         other = threading.Thread(target=put, args=(warehouse, 41, '{"a":41}'))
         other.start()
         other.join(20)
         assert not other.is_alive()
-        return write(prefix, name, table)
+        return carry_out(*args)
 
-    monkeypatch.setattr(warehouse, "_write", committing)
+    monkeypatch.setattr("addon.warehouse.store.carry_out", committing)
     assert warehouse.compact(REF) == 40
     assert rows(warehouse, "a") == [(n,) for n in range(1, 42)]
     assert put(DeltaWarehouse(warehouse.root), 41, '{"a":0}') == 0
