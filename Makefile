@@ -33,6 +33,10 @@ $(STAMP)/system-tests: $(STAMP)/venv requirements/system.sh
 	@requirements/system.sh tests
 	@touch $@
 
+$(STAMP)/syslog-ng: $(STAMP)/system-tests requirements/syslog_ng.sh
+	@requirements/syslog_ng.sh $(VENV)
+	@touch $@
+
 $(STAMP)/bench: $(STAMP)/dev requirements/bench.txt
 	@echo "setup: installing the peers to measure against"
 	@$(BIN)/python -m pip --python $(BIN)/python install -q --require-hashes --no-deps -r requirements/bench.txt
@@ -48,7 +52,7 @@ $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-
 	@touch $@
 
 setup: $(STAMP)/system $(STAMP)/run ## install everything that running needs
-setup-test: setup $(STAMP)/system-tests $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
+setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)
 	@$(BIN)/sluice demo $(if $(KEEP),--keep)

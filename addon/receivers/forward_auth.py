@@ -75,7 +75,7 @@ def _ping(data: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         raise HandshakeError("no PING was sent") from error
     if not isinstance(message, list) or len(message) != _PING_PARTS or message[0] != b"PING":
         raise HandshakeError("no PING was sent; configure the shared key at the sender")
-    parts = message[1:]
+    parts = [part or b"" for part in message[1:]]  # some senders write nil for the user name that they lack
     if not all(isinstance(part, bytes) for part in parts):
         raise HandshakeError("the PING is malformed")
     host, salt, digest, user, password = parts
