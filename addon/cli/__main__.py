@@ -128,6 +128,53 @@ def analyze(
     raise typer.Exit(code)
 
 
+@app.command(name="import")
+def import_(
+    files: Annotated[
+        list[str], typer.Argument(help="NDJSON, CSV, TSV or Parquet, also .gz and .zst; `-` is stdin.")
+    ],
+    *,
+    database: Annotated[str, typer.Option("-d", "--database", help="Made when missing.")],
+    table: Annotated[str, typer.Option("-t", "--table", help="Made when missing.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="ndjson, csv or parquet (default: by the file's name).")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option("--delimiter", help="Of CSV: a character, or tab.")] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="The names of a CSV file without a header: a,b,c.")
+    ] = None,
+    all_text: Annotated[bool, typer.Option("--all-text", help="Keep every CSV value as text.")] = False,
+    text: Annotated[str | None, typer.Option("--text", help="CSV columns to keep as text: a,b.")] = None,
+    time_column: Annotated[
+        str | None, typer.Option("--time-column", help="The column with the rows' time (default: time).")
+    ] = None,
+    time_format: Annotated[str, typer.Option("--time-format", help="auto, unix, unix_ms or iso.")] = "auto",
+    again: Annotated[
+        bool, typer.Option("--again", help="Import what was imported in the last 7 days once more.")
+    ] = False,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, max=32, help="Requests at once.")] = 4,
+    patience: Annotated[
+        float, typer.Option("--patience", min=0.0, help="Seconds to wait while the add-on is busy or away.")
+    ] = 120.0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import files into a table; after an interruption, the same command goes on where it was."""
+    from addon.cli.import_command import ImportOptions, import_files
+
+    given = {
+        "delimiter": delimiter,
+        "columns": columns,
+        "all_text": "1" if all_text else None,
+        "text": text,
+        "time_column": time_column,
+        "time_format": None if time_format == "auto" else time_format,
+    }
+    query = {name: value for name, value in given.items() if value}
+    options = ImportOptions(form, query, again, parallel, patience, as_json)
+    raise typer.Exit(import_files(_home(home), files, database, table, options))
+
+
 def main() -> None:
     """Run the command line; failures go to stderr and into the exit code."""
     if isinstance(sys.stdout, TextIOWrapper):

@@ -17,6 +17,8 @@ class Exit(IntEnum):
     JOB_FAILED = 6
     JOB_KILLED = 7
     TIMEOUT = 8
+    REJECTED = 9
+    """All is done, but some rows became dead letters."""
     INTERRUPTED = 130
 
 
