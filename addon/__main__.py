@@ -26,7 +26,6 @@ from platform_core.base.logs import configure_logs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_ADDRESS = "127.0.0.1"
 _DRAIN_S = 3
 _KEEP_ALIVE_S = 150
 """Longer than a log router keeps an idle connection (144 s and a bit), so that it is the one to close."""
@@ -50,14 +49,14 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(address: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((_ADDRESS, port))
+        listener.bind((address, port))
     except OSError as error:
         listener.close()
-        message = f"Cannot listen on {_ADDRESS}:{port}: {error.strerror}."
+        message = f"Cannot listen on {address}:{port}: {error.strerror}."
         raise Unavailable(message, hint="Stop what uses the port, or choose another --port-base.") from error
     return listener
 
@@ -65,13 +64,13 @@ def _listen(port: int) -> socket.socket:
 def _listen_to_ways(settings: Settings, tls: bool) -> dict[Way, socket.socket]:
     """Return a bound socket for each way in over TCP that the settings want."""
     wanted: dict[Way, int] = {}
-    if settings.receivers:
+    if settings.receivers and "ingest" in settings.roles():
         wanted |= {Way.SYSLOG: settings.syslog_port, Way.FORWARD: settings.forward_port}
         if tls:
             wanted[Way.SYSLOG_TLS] = settings.syslog_tls_port
         if settings.forward_local:
             wanted[Way.FORWARD_LOCAL] = settings.forward_local_port
-    return {way: _listen(port) for way, port in wanted.items()}
+    return {way: _listen(settings.host, port) for way, port in wanted.items()}
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -116,10 +115,10 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    listeners = [_listen(settings.http_port)]
+    listeners = [_listen(settings.host, settings.http_port)]
     tls = _tls_context(settings)
     if tls is not None:
-        listeners.append(_listen(settings.tls_port))
+        listeners.append(_listen(settings.host, settings.tls_port))
     ways = _listen_to_ways(settings, tls is not None)
     addon = Addon(settings)
     await addon.start()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from addon.api.app import Application
 from addon.api.collectors.peers import networks
+from addon.api.internal import InternalRoutes
 from addon.api.services import Services
 from addon.bulk.assembly import assemble
+from addon.fleet.assembly import Fleet
 from addon.ingest.service import IngestService
 from addon.models.bulk import JOB_TYPE
+from addon.models.ingest import Ingestor
 from addon.provisioning.credentials import Credentials, ensure_credentials, load_credentials
 from addon.provisioning.manifest import SERVICE, manifest
 from addon.provisioning.provider import Provider, Rooms
@@ -34,8 +38,10 @@ from addon.store.database import Database
 from addon.store.jobs import JobStore
 from addon.store.resources import ResourceStore
 from addon.store.uploads import SqlUploadLedger
+from addon.warehouse.objects.opened import CACHE_BYTES, StoreSettings, open_objects
 from addon.warehouse.store import DeltaWarehouse
-from platform_core.base.clock import SystemClock
+from platform_core.base.clock import Clock, SystemClock
+from platform_core.base.database import database_url
 from platform_core.base.errors import InvalidInput
 from platform_core.base.sandbox.client import SpawnerSandbox
 from platform_core.base.settings import load_settings
@@ -60,10 +66,28 @@ class Settings:
     tls_key: Path | None = None
     database_url: str | None = None
     """PostgreSQL for a fleet; SQLite in the home folder by default."""
+    shared_folder: Path | None = None
+    """On a file system that all nodes see: results, analyses, and the tables unless ``store_url`` is set."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    node_url: str | None = None
+    """Where the other nodes of a fleet reach this one; the HTTP listener on 127.0.0.1 by default."""
+    public_url: str | None = None
+    """Where customers' clients reach the API; the HTTP listener on 127.0.0.1 by default."""
+    refuse_stale: bool = False
+    """Whether a query fails, instead of being answered with a warning, while a node is away."""
     query_threads: int = 2
     job_slots: int = 4
     sandbox_driver: str | None = None
     docs_url: str = "https://localhost/docs"
+    store_url: str | None = None
+    """Where the tables are: ``file:///folder`` or ``s3://bucket/prefix``; the home folder by default."""
+    store_endpoint: str | None = None
+    store_region: str | None = None
+    store_access_key: str | None = field(default=None, repr=False)
+    store_secret_key: str | None = field(default=None, repr=False)
+    store_allow_http: bool = False
+    store_cache_bytes: int = CACHE_BYTES
     trusted_proxies: str = ""
     """Addresses and networks, comma-separated, whose X-Forwarded-For the event collectors believe."""
     receivers: bool = True
@@ -106,6 +130,21 @@ class Settings:
         """Where the forward protocol is taken without a key, for the local account."""
         return self.port_base + _FORWARD_LOCAL_OFFSET
 
+    def store(self) -> StoreSettings:
+        """Return where the warehouse's files are."""
+        url = self.store_url
+        if url is None and self.shared_folder is not None:
+            url = (self.shared_folder.absolute() / "warehouse").as_uri()
+        return StoreSettings(
+            url,
+            self.store_endpoint,
+            self.store_region,
+            self.store_access_key,
+            self.store_secret_key,
+            self.store_allow_http,
+            self.store_cache_bytes,
+        )
+
     def roles(self) -> frozenset[str]:
         """Return the roles of this process.
 
@@ -117,13 +156,29 @@ class Settings:
             raise InvalidInput(
                 f"The roles {self.role!r} are not valid.", hint="Choose from ingest, api and worker."
             )
-        if "ingest" not in chosen:
+        if chosen == ROLES:
+            return chosen
+        if self.database_url is None or database_url(self.database_url).get_backend_name() == "sqlite":
             raise InvalidInput(
-                "The roles api and worker need ingest in the same process:"
-                " queries see what is still in its write-ahead log.",
-                hint="Use --role ingest,api,worker.",
+                "Processes with roles apart need a database that they share: SQLite is one process's.",
+                hint="Set SLUICE_ADDON_DATABASE_URL=postgresql://…, or use --role ingest,api,worker.",
+            )
+        if self.shared_folder is None:
+            raise InvalidInput(
+                "Processes with roles apart need a folder that they share, for tables and results.",
+                hint="Set SLUICE_ADDON_SHARED_FOLDER to one folder for all of them.",
             )
         return chosen
+
+    @property
+    def shared(self) -> Path:
+        """Where results and analyses are, and the tables by default."""
+        return self.shared_folder or self.folder
+
+    @property
+    def own_url(self) -> str:
+        """Where this process's HTTP listener is reached."""
+        return (self.node_url or f"http://127.0.0.1:{self.http_port}").rstrip("/")
 
 
 def settings_from(environ_overrides: dict[str, Any]) -> Settings:
@@ -169,6 +224,14 @@ def _local_account(accounts: AccountStore, credentials: Credentials) -> tuple[in
     return account.id, key
 
 
+def _fleet(settings: Settings, database: Database, credentials: Credentials, clock: Clock) -> Fleet | None:
+    """Return the fleet's rooms where the database is a server, which others may use too."""
+    if not database.shared:
+        return None
+    secret = credentials.derived("fleet", "nodes")
+    return Fleet(database, clock, settings.folder, settings.shared, secret)
+
+
 class Addon:
     """The running add-on: ``start``, then serve ``application``, then ``close``."""
 
@@ -183,30 +246,46 @@ class Addon:
         credentials = load_credentials(folder / "credentials.json")
         self._database = _open_database(settings)
         clock = SystemClock()
-        for name in ("results", "scratch"):
-            (folder / name).mkdir(exist_ok=True, mode=0o700)
-        results, scratch = folder / "results", folder / "scratch"
+        results, scratch = settings.shared / "results", settings.shared / "scratch"
+        for place in (results, scratch):
+            place.mkdir(exist_ok=True, mode=0o700)
+        fleet = self._fleet = _fleet(settings, self._database, credentials, clock)
         accounts, resources = AccountStore(self._database, clock), ResourceStore(self._database, clock)
         catalog, jobs = SqlCatalog(self._database, clock), JobStore(self._database, clock)
         audit = AuditLog(self._database, clock)
-        self._warehouse = DeltaWarehouse(folder / "warehouse")
+        self._warehouse = DeltaWarehouse(open_objects(settings.store(), folder))
         uploads = SqlUploadLedger(self._database)
         self._ingest = IngestService(
-            folder / "wal", self._warehouse, catalog, uploads, clock=clock
+            folder / "wal",
+            self._warehouse,
+            catalog if fleet is None else SqlCatalog(self._database, clock, keep_s=0.0),
+            uploads,
+            clock=clock,
+            claims=None if fleet is None else fleet.claims,
+            turn=None if fleet is None else fleet.leases.take,
         )
+        ingestor: Ingestor = self._ingest
+        purging: Ingestor = self._ingest
+        if fleet is not None:
+            own_log = self._ingest if "ingest" in self._roles else None
+            ingestor, purging = fleet.join(
+                own_log, settings.own_url, self._roles, refuse=settings.refuse_stale
+            )
         self._sandbox = SpawnerSandbox(settings.sandbox_driver)
         self._pool = WorkerPool(
             self._sandbox, self._warehouse.root, folder / "spill", clock, threads=settings.query_threads
         )
-        query = QueryService(catalog, self._warehouse, self._ingest, self._pool, clock)
+        query = QueryService(catalog, self._warehouse, ingestor, self._pool, clock)
         self._bulk, perform = assemble(BulkStore(self._database, clock), catalog, self._warehouse, clock)
         executions: dict[str, Execution] = {
             "": SqlExecution(query, results),
             ANALYSIS: AnalysisExecution(query, self._sandbox, scratch),
             JOB_TYPE: perform,
         }
-        self._runner = JobRunner(jobs, accounts, executions, slots=settings.job_slots)
-        public_url = f"http://127.0.0.1:{settings.http_port}"
+        self._runner = JobRunner(
+            jobs, accounts, executions, slots=settings.job_slots, watch=fleet is not None
+        )
+        public_url = (settings.public_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
         rooms = Rooms(
             resources,
             accounts,
@@ -214,13 +293,22 @@ class Addon:
             jobs,
             audit,
             self._warehouse,
-            self._ingest,
+            purging,
             self._pool,
             (results, scratch),
             (self._ingest.erase, self._bulk.erase),
+            None if fleet is None else fleet.forget,
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
-        self._upkeep = Upkeep(provider, jobs, audit, (results, scratch), clock, (self._bulk.expire,))
+        self._upkeep = Upkeep(
+            provider,
+            jobs,
+            audit,
+            (results, scratch),
+            clock,
+            (self._bulk.expire,),
+            None if fleet is None else fleet.upkeep_lease,
+        )
         quotas = Quotas(catalog, self._warehouse, clock)
         self.receivers = Receivers(
             ReceiverRooms(accounts, resources, self._ingest, quotas, clock, credentials.forward_key)
@@ -234,7 +322,7 @@ class Addon:
             runner=self._runner,
             bulk=self._bulk,
             query=query,
-            ingestor=self._ingest,
+            ingestor=ingestor,
             uploads=uploads,
             warehouse=self._warehouse,
             quotas=quotas,
@@ -250,8 +338,26 @@ class Addon:
         self._accounts = accounts
         self._credentials = credentials
         self.application = Application(
-            services, api="api" in self._roles, trusted=networks(settings.trusted_proxies)
+            services,
+            ingest="ingest" in self._roles,
+            api="api" in self._roles,
+            trusted=networks(settings.trusted_proxies),
+            internal=None
+            if fleet is None
+            else InternalRoutes(fleet.secret, self._flush_own, self._forget, clock),
         )
+
+    async def _flush_own(self, account_id: int) -> None:
+        if "ingest" in self._roles:
+            await self._ingest.flush(account_id)
+
+    async def _forget(self, account_id: int) -> None:
+        """Drop what this process keeps of an account that another one deprovisioned."""
+        self._accounts.forget_cached()
+        await self._pool.close_account(account_id)
+        if "ingest" in self._roles:
+            await self._ingest.flush(account_id)
+            await asyncio.to_thread(self._ingest.erase, account_id)
 
     async def start(self) -> None:
         """Recover what an earlier run left, and start the background work.
@@ -259,7 +365,10 @@ class Addon:
         Raises:
             Unavailable: another process uses the folder, or the sandbox does not start.
         """
-        await self._ingest.start()
+        if "ingest" in self._roles:
+            await self._ingest.start()
+        if self._fleet is not None:
+            await self._fleet.start()
         await self._sandbox.start()
         await self._pool.start()
         if "worker" in self._roles:
@@ -281,6 +390,8 @@ class Addon:
         await self._bulk.close()
         await self._runner.close(_JOB_GRACE_S)
         await self._ingest.close()
+        if self._fleet is not None:
+            await self._fleet.close()
         await self._pool.close()
         await self._sandbox.close()
         self._warehouse.close()

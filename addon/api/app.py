@@ -17,7 +17,8 @@ from addon.api.drain import DrainRoute
 from addon.api.errors import error_headers, status_of, td_error
 from addon.api.guard import Guard
 from addon.api.imports import ImportRoutes
-from addon.api.raw import ClientGone, Scope, answer_json
+from addon.api.internal import PREFIX, InternalRoutes
+from addon.api.raw import ClientGone, Scope
 from addon.api.td import accounts, bulk, bulk_parts, databases, jobs, later, tables
 from addon.api.td.bulk_parts import PartUpload
 from addon.api.uploads import UploadRoutes
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 
-def build_api(services: Services) -> FastAPI:
-    """Return the framework's half of the application."""
+def build_api(services: Services, *, api: bool = True) -> FastAPI:
+    """Return the framework's half of the application; health and metrics only, without ``api``."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     modules = (accounts, databases, tables, jobs, bulk, later, partner, console, sluice, health)
-    for module in modules:
+    for module in modules if api else (health,):
         app.include_router(module.router)
     app.add_exception_handler(SluiceError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -90,6 +91,7 @@ class Application:
         ingest: bool = True,
         api: bool = True,
         trusted: Sequence[Network] = (),
+        internal: InternalRoutes | None = None,
     ) -> None:
         """Serve the routes of the chosen roles; ``trusted`` are the proxies whose X-Forwarded-For counts."""
         self._imports = ImportRoutes(services) if ingest else None
@@ -97,7 +99,8 @@ class Application:
         self._parts = PartUpload(services) if ingest else None
         self._uploads = UploadRoutes(services) if ingest else None
         self._collectors = CollectorRoutes(services, trusted) if ingest else None
-        self._rest = Guard(build_api(services)) if api else None
+        self._internal = internal
+        self._rest = Guard(build_api(services, api=api))
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -115,6 +118,8 @@ class Application:
 
     def _route(self, scope: Scope) -> Any:
         path, method = scope["path"], scope["method"]
+        if self._internal is not None and path.startswith(PREFIX):
+            return self._internal
         if method == "POST" and self._drain is not None and path.startswith(drain.PREFIX):
             return self._drain
         if method == "PUT" and self._imports is not None and path.startswith(imports.PREFIX):
@@ -125,17 +130,13 @@ class Application:
             return self._uploads
         if self._collectors is not None and target_of(scope) is not None:
             return self._collectors
-        return self._rest or _not_here
+        return self._rest
 
 
 def _one_slash(scope: Scope) -> Scope:
     """Undo the second slash that td-client puts before every path of an endpoint with a port."""
     raw = scope.get("raw_path") or scope["path"].encode()
     return {**scope, "path": "/" + scope["path"].lstrip("/"), "raw_path": b"/" + raw.lstrip(b"/")}
-
-
-async def _not_here(_scope: Scope, _receive: Any, send: Any) -> None:
-    await answer_json(send, 404, td_error(404, "This process does not serve this path."))
 
 
 async def _lifespan(receive: Any, send: Any) -> None:

@@ -20,6 +20,7 @@ from addon.models.tables import LOGS_DATABASE
 from addon.query.analysis import ANALYSIS
 from addon.query.analysis_request import NAME, check_request, database_of
 from addon.query.results import json_row, rows
+from addon.query.service import QueryResult
 from platform_core.base.errors import InvalidInput, NotFound
 
 router = APIRouter(prefix="/sluice/v1")
@@ -37,11 +38,18 @@ async def query(request: Request, identity: Reader, rooms: Rooms, params: Parame
     dialect = params.text("dialect", "trino")
     if _ARROW in request.headers.get("accept", ""):
         arrow = await rooms.query.run(identity, sql, database, dialect, form="arrow")
-        return Response(arrow.body, media_type=_ARROW, headers={"sluice-rows": str(arrow.rows)})
+        headers = {"sluice-rows": str(arrow.rows), **_warned(arrow)}
+        return Response(arrow.body, media_type=_ARROW, headers=headers)
     result = await rooms.query.run(identity, sql, database, dialect)
     columns = orjson.dumps([{"name": name, "type": kind} for name, kind in result.columns])
     body = await asyncio.to_thread(lambda: b",".join(json_row(row) for row in rows(result.body)))
-    return Response(b'{"columns":%b,"rows":[%b]}' % (columns, body), media_type="application/json")
+    content = b'{"columns":%b,"rows":[%b]}' % (columns, body)
+    return Response(content, media_type="application/json", headers=_warned(result))
+
+
+def _warned(result: QueryResult) -> dict[str, str]:
+    """Say in a header what may be missing because a node is away."""
+    return {"sluice-warning": " ".join(result.warnings)} if result.warnings else {}
 
 
 @router.get("/forward")
@@ -88,7 +96,8 @@ async def show_analysis(job_id: str, identity: Reader, rooms: Rooms, params: Par
         "status": job.state.value,
         "analysis": job.request.params["name"],
         "engine": job.request.params["engine"],
-        "error": job.stderr or None,
+        "error": (not good and job.stderr) or None,
+        "warnings": job.stderr.splitlines() if good else [],
         "manifest": json.loads(job.cmdout) if good else None,
         "outputs": _outputs(job, rooms) if good else [],
     }

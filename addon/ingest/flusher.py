@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from addon.ingest.attempts import Attempts
 from addon.ingest.decode import decode_records, origin_of
 from addon.ingest.log_tables import LOG_TABLES, SYSLOG_FIELDS
 from addon.ingest.quarantine import Quarantine, is_machines_fault
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
 _COMPACT_EVERY = 32
+_MERGE_LEASE_S = 600.0
 RECORD_UNREADABLE = "wal_record_unreadable"
 ROWS_DISCARDED = "rows_of_missing_table_discarded"
 COMPACTION_FAILED = "compaction_failed"
@@ -84,6 +86,7 @@ class Flusher:
         *,
         clock: Clock,
         limits: IngestLimits,
+        turn: Callable[[str, float], bool] | None = None,
     ) -> None:
         """Take the collaborators; nothing happens before ``flush``."""
         self._wal = wal
@@ -92,7 +95,9 @@ class Flusher:
         self._ledger = ledger
         self._clock = clock
         self._limits = limits
+        self._turn = turn
         self._quarantine = Quarantine(wal.folder.folder / "quarantine", wal.disk)
+        self.attempts = Attempts(wal.folder.folder, wal.disk)
         self._commits: Counter[TableRef] = Counter()
         self._due: queue.SimpleQueue[TableRef] = queue.SimpleQueue()
 
@@ -174,6 +179,7 @@ class Flusher:
         staged, bad, first = Staged(), 0, 0
         for record in records:
             try:
+                self.attempts.begin_batch(segment, record.batch_id)
                 decoded = decode_records([record], segment, self._limits, first=first)
                 staged.update(self._stage(decoded, staged))
             except Exception as error:
@@ -264,7 +270,7 @@ class Flusher:
         done = self._warehouse.commit(item, writer, segment)
         failpoints.hit("catalog.write")
         if item.table.num_rows:
-            # Also when the rows were committed before a crash: whether they were counted is the mark's to say.
+            # Also when the rows were committed before a crash: the mark tells whether they were counted.
             newest = pc.max(item.table["time"]).as_py()
             rows = item.table.num_rows
             self._catalog.record_flush(item.ref, done.columns, rows, newest, (writer, segment))
@@ -302,6 +308,8 @@ class Flusher:
 
     def _merge(self, ref: TableRef) -> None:
         try:
-            self._warehouse.compact(ref)
+            name = f"merge:{ref.account_id}/{ref.database}/{ref.table}"
+            if self._turn is None or self._turn(name, _MERGE_LEASE_S):
+                self._warehouse.compact(ref)
         except Exception as error:  # noqa: BLE001 - the rows are committed; the next round tries again
             log.warning(COMPACTION_FAILED, database=ref.database, table=ref.table, error=str(error))

@@ -24,7 +24,7 @@ from addon.ingest.pending import Pending, Upload
 from addon.ingest.quarantine import is_machines_fault
 from addon.ingest.record import Record, encode, new_batch_id
 from addon.ingest.segments import Segment, SegmentFolder
-from addon.ingest.uploads import FleetUploadIds, LedgerUploadIds, UploadIds
+from addon.ingest.uploads import FleetUploadIds, LedgerUploadIds, SettledLedger, UploadIds
 from addon.ingest.wal import Wal, WalLimits
 from addon.models.ingest import Ack, Batch, Catalog, UploadClaims, UploadLedger
 from platform_core.base.clock import Clock, SystemClock
@@ -32,7 +32,7 @@ from platform_core.base.errors import Conflict, SluiceError, Unavailable
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from addon.warehouse.store import DeltaWarehouse
@@ -85,18 +85,23 @@ class IngestService:
         wal_limits: WalLimits | None = None,
         linger_s: float = 0.15,
         claims: UploadClaims | None = None,
+        turn: Callable[[str, float], bool] | None = None,
     ) -> None:
         """Take the log's folder (one process at a time) and the collaborators.
 
         ``linger_s`` is how long the first unflushed batch waits for company before its rows are committed.
-        ``claims`` are the upload ids of a fleet; without them, this process is the only one.
+        ``claims`` are the upload ids of a fleet; without them, this process is the only one. ``turn`` takes
+        a lease by name for seconds, so that one process at a time merges a table's files.
         """
         self.stats = IngestStats()
         self.limits = limits or IngestLimits()
         self._clock = clock or SystemClock()
         disk = disk or LocalDisk()
         self._wal = Wal(SegmentFolder(wal_folder, disk), disk, wal_limits)
-        self._flusher = Flusher(self._wal, warehouse, catalog, ledger, clock=self._clock, limits=self.limits)
+        kept = ledger if claims is None else SettledLedger()
+        self._flusher = Flusher(
+            self._wal, warehouse, catalog, kept, clock=self._clock, limits=self.limits, turn=turn
+        )
         self._warehouse = warehouse
         self._ledger = ledger
         self._claims = claims
@@ -132,6 +137,7 @@ class IngestService:
         await self.release_leftovers(0.0)
         if left:
             self._left_until = left[-1].number
+            self._flusher.attempts.load(self._left_until)
             log.info(RECOVERED, segments=len(left), batches=self.stats.recovered_batches)
             self._wake.set()
         self._task = asyncio.create_task(self._flush_loop(), name="ingest-flush")
@@ -281,14 +287,15 @@ class IngestService:
     # The way on
     # -------------------------------------------------------------------------------------------------
 
-    async def flush(self, account_id: int) -> None:
-        """Return when every batch of the account acked before the call is queryable.
+    async def flush(self, account_id: int) -> Sequence[str]:
+        """Return when every batch of the account acked before the call is queryable; without warnings.
 
         Raises:
             Unavailable: the flush fails at the moment; nothing is lost.
         """
         if self._pending.accounts.get(account_id):
             await self._barrier()
+        return ()
 
     def erase(self, account_id: int) -> None:
         """Delete what is kept of a gone account beside its tables; flush first.
@@ -347,18 +354,22 @@ class IngestService:
 
     def _flush_segment(self, segment: Segment) -> Flushed:
         """Flush a segment; one that keeps failing by itself is taken apart so that it blocks nothing else."""
-        failures = self._failures[segment.number]
+        failures, attempts = self._failures[segment.number], self._flusher.attempts
         try:
-            if failures >= _GIVE_UP_AFTER:
-                done = self._flusher.give_up(segment)
-            else:
-                isolate = failures >= _ISOLATE_AFTER
-                done = self._flusher.flush(segment, choose=self._choose, isolate=isolate)
+            attempts.begin(segment.number)
+            with self._wal.folder.flushing():
+                if failures >= _GIVE_UP_AFTER or attempts.hopeless(segment.number):
+                    done = self._flusher.give_up(segment)
+                else:
+                    isolate = failures >= _ISOLATE_AFTER or attempts.singly(segment.number)
+                    done = self._flusher.flush(segment, choose=self._choose, isolate=isolate)
         except Exception as error:
             if not is_machines_fault(error):
                 self._failures[segment.number] += 1
+            attempts.failed()
             raise
         self._failures.pop(segment.number, None)
+        attempts.end(segment.number)
         return done
 
     async def _upkeep_loop(self) -> None:

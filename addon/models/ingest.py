@@ -66,8 +66,12 @@ class Ingestor(Protocol):
             OutOfSpace: the disk is full; nothing was acknowledged.
         """
 
-    async def flush(self, account_id: int) -> None:
-        """The flush barrier: return when every batch of the account acked before the call is queryable."""
+    async def flush(self, account_id: int) -> Sequence[str]:
+        """The flush barrier: return when every batch of the account acked before the call is queryable.
+
+        Returns:
+            Warnings, one for each node that is away and may hold batches that are not.
+        """
 
 
 class Catalog(Protocol):

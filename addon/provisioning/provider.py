@@ -17,7 +17,7 @@ from platform_core.base.ids import is_uuid, new_uuid, same_secret
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from addon.models.ingest import Ingestor, Warehouse
@@ -57,6 +57,8 @@ class Rooms:
     """Folders with one sub-folder per account id, to be emptied of a deprovisioned one."""
     erase: tuple[Callable[[int], None], ...]
     """Each stops what a room does for an account and deletes what it keeps beside the account's tables."""
+    forget: Callable[[int], Awaitable[Sequence[str]]] | None = None
+    """Has the other nodes of a fleet do the same; returns those that do not answer."""
 
 
 class Provider:
@@ -173,10 +175,16 @@ class Provider:
         account_id, rooms = resource.account.id, self._rooms
         try:
             await rooms.pool.close_account(account_id)
-            await rooms.ingestor.flush(
-                account_id
-            )  # what was acked before the end must not come back after it
+            # What was acked before the end must not come back after it.
+            away = [*await rooms.ingestor.flush(account_id)]
             await asyncio.to_thread(self._purge, account_id)
+            if rooms.forget is not None:
+                away += await rooms.forget(account_id)
+                # A node may have been in the middle of a flush when the tables went.
+                await asyncio.to_thread(rooms.warehouse.drop_account, account_id)
+            if away:
+                _log.warning("purge_waits_for_nodes", account_id=account_id, nodes=len(away))
+                return
             await self._audit("purge", resource.uuid, resource.account)
             await asyncio.to_thread(rooms.resources.purged, resource.uuid)
         except Exception:  # noqa: BLE001  (whatever it was: upkeep tries again)

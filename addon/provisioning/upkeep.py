@@ -7,7 +7,9 @@ failing one is tried again in the next round, so that an interrupted deletion is
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
 KEEP_RESULTS_S = 90 * 86_400
 """How long a job, its result and an analysis' outputs are kept after its end; as Treasure Data does."""
 _ROUND_S = 3_600.0
+_LEASE_ROUND_S = 60.0
+_LONGEST_JOB_S = 7 * 3_600.0
 _log = get_logger(__name__)
 
 
 class Upkeep:
     """Runs the rounds; ``folders`` hold results and outputs, one sub-folder per account id."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (what one round touches)
         self,
         provider: Provider,
         jobs: JobStore,
@@ -39,8 +43,13 @@ class Upkeep:
         folders: tuple[Path, ...],
         clock: Clock,
         more: tuple[Callable[[], None], ...] = (),
+        lease: Callable[[], bool] | None = None,
     ) -> None:
-        """Take what knows the accounts, the jobs, what was done, where files are, and ``more`` to expire."""
+        """Take what knows the accounts, the jobs, what was done, where files are, and ``more`` to expire.
+
+        In a fleet, ``lease`` tells whether it is this process that does the rounds; it is asked every minute.
+        """
+        self._lease = lease
         self._more = more
         self._audit = audit
         self._provider = provider
@@ -51,7 +60,8 @@ class Upkeep:
 
     async def start(self) -> None:
         """Remove what a crash left half-written, then begin the rounds; no job may be running yet."""
-        await asyncio.to_thread(self._remove_half_written)
+        if self._lease is None:
+            await asyncio.to_thread(self._remove_half_written, math.inf)
         self._task = asyncio.create_task(self._rounds())
 
     async def close(self) -> None:
@@ -62,16 +72,22 @@ class Upkeep:
                 await self._task
 
     async def _rounds(self) -> None:
+        following = 0.0
         while True:
             try:
-                await self.round()
+                ours = self._lease is None or await asyncio.to_thread(self._lease)
+                if ours and time.monotonic() >= following:
+                    following = time.monotonic() + _ROUND_S
+                    await self.round()
             except Exception:  # noqa: BLE001  (the next round tries again)
                 _log.exception("upkeep_failed")
-            await asyncio.sleep(_ROUND_S)
+            await asyncio.sleep(_ROUND_S if self._lease is None else _LEASE_ROUND_S)
 
     async def round(self) -> None:
         """Finish interrupted purges, remove what has expired, look whether the audit log was changed."""
         await self._provider.finish_purges()
+        if self._lease is not None:  # others run jobs: only what is older than any of them is a leftover
+            await asyncio.to_thread(self._remove_half_written, self._clock.now() - _LONGEST_JOB_S)
         await asyncio.to_thread(self._expire)
         for expire in self._more:
             await asyncio.to_thread(expire)
@@ -96,8 +112,10 @@ class Upkeep:
                 if account.is_dir():
                     yield from account.iterdir()
 
-    def _remove_half_written(self) -> None:
+    def _remove_half_written(self, before: float) -> None:
         for entry in self._entries():
+            if entry.stat().st_mtime >= before:
+                continue
             if entry.is_dir():
                 if not (entry / "out" / "manifest.json").exists():
                     _remove(entry)

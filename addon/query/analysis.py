@@ -15,7 +15,7 @@ from addon.query.analysis_request import completed, named_pins
 from addon.query.java import java_binds, java_home
 from addon.query.pins import Pins
 from addon.query.service import Query, QueryService
-from addon.query.worker import QueryFailed, worker_uid
+from addon.query.worker import QueryFailed, Reply, worker_uid
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
@@ -61,10 +61,12 @@ class AnalysisExecution:
         pins = Pins(named_pins(account.id, params))
         at = params.get("again", {}).get("at", self._service.now())
         rows, read = 0, {}
+        warnings: dict[str, None] = {}
         for table, sql in params["inputs"].items():
             query = Query(sql, params["dialect"], job.request.database, "parquet", at=at)
-            count, read[table] = await self._materialise(account, table, query, pins, place / "in", kill)
-            rows += count
+            reply, read[table] = await self._materialise(account, table, query, pins, place / "in", kill)
+            rows += reply.rows
+            warnings |= dict.fromkeys(reply.warnings)
         own(place, worker_uid(account.id))
         await self._compute(account, job, place, java, kill)
         shutil.rmtree(place / "in")
@@ -80,19 +82,20 @@ class AnalysisExecution:
             result_size=sum(file.stat().st_size for file in (place / "out").iterdir()),
             result_path=str((place / "out").relative_to(self._scratch)),
             cmdout=json.dumps(manifest),
+            stderr="".join(f"Warning: {text}\n" for text in warnings),
         )
 
     async def _materialise(  # noqa: PLR0917  (one step of run)
         self, account: Account, table: str, query: Query, pins: Pins, folder: Path, kill: asyncio.Event
-    ) -> tuple[int, Sequence[TableRef]]:
-        """Write an input's rows to a file; return how many there are, and the tables they came from."""
+    ) -> tuple[Reply, Sequence[TableRef]]:
+        """Write an input's rows to a file; return what the query gave, and the tables they came from."""
         with (folder / f"{table}.parquet").open("wb") as file:
             try:
                 prepared = await self._service.prepare(account, query, pins)
                 reply = await self._service.run_prepared(account, prepared, file.fileno(), kill)
             except QueryFailed as error:
                 raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
-        return reply.rows, prepared.tables
+        return reply, prepared.tables
 
     async def _compute(
         self, account: Account, job: Job, place: Path, java: Path | None, kill: asyncio.Event

@@ -76,6 +76,7 @@ class SqlExecution:
             result_schema=shown_columns(reply, request.type),
             result_path=str(path.relative_to(self._results)),
             cmdout=f"{reply.rows} rows in {reply.seconds:.3f} s\n",
+            stderr="".join(f"Warning: {text}\n" for text in reply.warnings),
         )
 
 
@@ -83,9 +84,18 @@ class JobRunner:
     """Issues, runs, kills and waits for jobs. One per process; several processes may share the queue."""
 
     def __init__(
-        self, store: JobStore, accounts: AccountStore, executions: Mapping[str, Execution], *, slots: int
+        self,
+        store: JobStore,
+        accounts: AccountStore,
+        executions: Mapping[str, Execution],
+        *,
+        slots: int,
+        watch: bool = False,
     ) -> None:
-        """Run at most ``slots`` jobs at once; ``executions`` by job type, ``""`` for all others."""
+        """Run at most ``slots`` jobs at once; ``executions`` by job type, ``""`` for all others.
+
+        With ``watch``, kills through other processes are looked for twice a second.
+        """
         self._store = store
         self._accounts = accounts
         self._executions = executions
@@ -96,11 +106,15 @@ class JobRunner:
         self._watchers: dict[int, list[asyncio.Event]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._watch = watch
         self._look_for_lost = 0.0
 
     async def start(self) -> None:
         """Begin to take jobs."""
         self._main = asyncio.create_task(self._take_jobs())
+        if self._watch:
+            self._watcher = asyncio.create_task(self._watch_kills())
 
     async def issue(self, request: JobRequest) -> Job:
         """Queue a job and wake the runner.
@@ -142,10 +156,16 @@ class JobRunner:
             job = await asyncio.to_thread(self._store.get, account_id, job_id)
             if job.state.final:
                 return job
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await event.wait()
-            return await asyncio.to_thread(self._store.get, account_id, job_id)
+            until = time.monotonic() + timeout_s
+            while (left := until - time.monotonic()) > 0:
+                with suppress(TimeoutError):  # another process may run it, whose end nobody announces here
+                    async with asyncio.timeout(min(left, _POLL_S)):
+                        await event.wait()
+                event.clear()
+                job = await asyncio.to_thread(self._store.get, account_id, job_id)
+                if job.state.final:
+                    break
+            return job
         finally:
             watchers.remove(event)
             if not watchers:
@@ -231,8 +251,24 @@ class JobRunner:
     async def _keep_lease(self, job: Job, kill: asyncio.Event) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT_S)
-            if await asyncio.to_thread(self._store.renew, job) is not False:
-                kill.set()  # asked for through another process, or the lease was lost
+            try:
+                if await asyncio.to_thread(self._store.renew, job) is not False:
+                    kill.set()  # asked for through another process, or the lease was lost
+            except Exception:  # noqa: BLE001  (the lease outlives two lost heartbeats)
+                _log.exception("job_lease_not_renewed", job_id=job.id)
+
+    async def _watch_kills(self) -> None:
+        """Kill what is asked for through other processes, as soon as it is."""
+        while True:
+            await asyncio.sleep(_POLL_S)
+            if not self._kills:
+                continue
+            try:
+                for job_id in await asyncio.to_thread(self._store.kills_among, list(self._kills)):
+                    if job_id in self._kills:
+                        self._kills[job_id].set()
+            except Exception:  # noqa: BLE001  (the heartbeats look, too)
+                _log.exception("job_kills_not_seen")
 
     def _announce(self, job_id: int) -> None:
         for event in self._watchers.get(job_id, []):
@@ -240,10 +276,11 @@ class JobRunner:
 
     async def close(self, grace_s: float) -> None:
         """Stop taking jobs; running ones get ``grace_s`` to end, the others come back by their lease."""
-        if self._main is not None:
-            self._main.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._main
+        for task in (self._main, self._watcher):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for task in list(self._tasks):

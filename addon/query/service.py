@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from addon.models.catalog import TableInfo
     from addon.models.ingest import Ingestor, Warehouse
     from addon.models.tables import Snapshot, TableRef
-    from addon.query.pruning import Ranges
     from addon.query.workers import WorkerPool
     from addon.store.catalog import SqlCatalog
     from platform_core.base.clock import Clock
@@ -43,6 +42,7 @@ class QueryResult:
     """msgpack.gz rows (form ``td``) or an Arrow IPC stream (form ``arrow``)."""
     rows: int
     columns: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,18 @@ class Prepared:
     query: Query
     compiled: CompiledQuery
     pinned: Mapping[str, _Pinned]
+    warnings: tuple[str, ...] = ()
+    """One for each node of a fleet that is away and may hold rows that are missing here."""
 
     @property
     def tables(self) -> Sequence[TableRef]:
         """The tables that it reads."""
         return list(self.compiled.views.values())
+
+    def files(self, name: str) -> Sequence[Path]:
+        """Return the files of a table that can have rows which the query asks for."""
+        snapshot = self.pinned[name].snapshot
+        return [] if snapshot is None else snapshot.files_within(self.compiled.ranges.get(name))
 
 
 class QueryService:
@@ -125,7 +132,7 @@ class QueryService:
         finally:
             os.close(descriptor)
             self._running[account_id] -= 1
-        return QueryResult(body, reply.rows, shown_columns(reply, dialect))
+        return QueryResult(body, reply.rows, shown_columns(reply, dialect), reply.warnings)
 
     async def execute(self, account: Account, query: Query, result_fd: int, kill: asyncio.Event) -> Reply:
         """Run a query; its result goes to ``result_fd``. ``kill`` ends it.
@@ -143,7 +150,11 @@ class QueryService:
             UserError: the query is refused, or a version that it shall read is gone.
         """
         compiled = await self._compile_fresh(account, query)
-        return Prepared(query, compiled, await self._pin(account, compiled, pins or Pins()))
+        if not compiled.views:
+            return Prepared(query, compiled, {})
+        warnings = await self._ingestor.flush(account.id)
+        pinned = await asyncio.to_thread(self._snapshots, compiled.views, pins or Pins())
+        return Prepared(query, compiled, pinned, tuple(warnings))
 
     async def run_prepared(
         self, account: Account, prepared: Prepared, result_fd: int, kill: asyncio.Event
@@ -155,11 +166,14 @@ class QueryService:
         """
         query = prepared.query
         async with self._pool.lend(account) as worker:
-            ranges = prepared.compiled.ranges
-            views = {name: _view(worker, one, ranges.get(name)) for name, one in prepared.pinned.items()}
-            request = Request(prepared.compiled.sql, views, query.form, query.max_bytes)
-            timeout = account.plan.query_timeout_s
-            return await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
+            files = {name: list(prepared.files(name)) for name in prepared.pinned}
+            with self._warehouse.reading() as lease:
+                await asyncio.to_thread(lease.fetch, [path for paths in files.values() for path in paths])
+                views = {name: _view(worker, one, files[name]) for name, one in prepared.pinned.items()}
+                request = Request(prepared.compiled.sql, views, query.form, query.max_bytes)
+                timeout = account.plan.query_timeout_s
+                reply = await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
+        return replace(reply, warnings=prepared.warnings)
 
     async def _compile_fresh(self, account: Account, query: Query) -> CompiledQuery:
         """Compile; a table that is not there may be about to come out of the write-ahead log."""
@@ -183,14 +197,8 @@ class QueryService:
         times = Times(now, now if query.scheduled is None else query.scheduled)
         return await self._compiler.compile(account, query.sql, query.dialect, query.database, times)
 
-    async def _pin(self, account: Account, compiled: CompiledQuery, pins: Pins) -> Mapping[str, _Pinned]:
-        """Pass the flush barrier, then pin one snapshot per table, with the schema it is shown by."""
-        if not compiled.views:
-            return {}
-        await self._ingestor.flush(account.id)
-        return await asyncio.to_thread(self._snapshots, compiled.views, pins)
-
     def _snapshots(self, views: Mapping[str, TableRef], pins: Pins) -> Mapping[str, _Pinned]:
+        """Pin one snapshot per table, with the schema it is shown by; the flush barrier is passed already."""
         return {
             name: _Pinned(self._catalog.table(ref), pins.snapshot(self._warehouse, ref))
             for name, ref in views.items()
@@ -202,8 +210,7 @@ def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, result_type(kind, dialect)) for name, kind in reply.columns)
 
 
-def _view(worker: Worker, pinned: _Pinned, ranges: Ranges | None) -> str:
-    files = [] if pinned.snapshot is None else pinned.snapshot.files_within(ranges)
+def _view(worker: Worker, pinned: _Pinned, files: Sequence[Path]) -> str:
     return table_view(pinned.info, pinned.snapshot, [worker.path_inside(Path(file)) for file in files])
 
 

@@ -65,6 +65,8 @@ class Reply:
     bytes: int
     columns: tuple[tuple[str, str], ...]
     seconds: float
+    warnings: tuple[str, ...] = ()
+    """What the flush barrier said about nodes that are away."""
 
 
 @dataclass(frozen=True, slots=True)

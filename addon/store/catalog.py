@@ -12,7 +12,7 @@ from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import declared_text, table_info
 from addon.store.database import Database, insert_ignoring
 from addon.store.flush_marks import first_count, forget_marks
-from addon.store.recent import Recent
+from addon.store.recent import KEEP_S, Recent
 from addon.store.schema import ACCOUNTS, DATABASES, FLUSHES, TABLES, UPLOADS, USAGE
 from addon.store.stored_rows import count_rows, table_is, usage_month
 from platform_core.base.errors import Conflict, Forbidden, NotFound
@@ -30,11 +30,11 @@ def _database_is(account_id: int, name: str) -> sa.ColumnElement[bool]:
 class SqlCatalog:
     """Implements :class:`addon.models.ingest.Catalog`, and what the APIs list and change."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Read and write ``database``."""
+    def __init__(self, database: Database, clock: Clock, keep_s: float = KEEP_S) -> None:
+        """Read and write ``database``; which tables exist is looked up again after ``keep_s`` seconds."""
         self._database = database
         self._clock = clock
-        self._existing: Recent[bool] = Recent(clock)
+        self._existing: Recent[bool] = Recent(clock, keep_s)
 
     # What ingest needs
 
@@ -187,6 +187,12 @@ class SqlCatalog:
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return [TableRef(account_id, row.database_name, row.name) for row in rows]
+
+    def row_counts(self) -> dict[TableRef, int]:
+        """Return every table of every account, with the rows that were counted into it."""
+        statement = sa.select(TABLES.c.account_id, TABLES.c.database_name, TABLES.c.name, TABLES.c.row_count)
+        with self._database.read() as connection:
+            return {TableRef(*row[:3]): int(row[3]) for row in connection.execute(statement)}
 
     def table(self, ref: TableRef) -> TableInfo:
         """Return one table.

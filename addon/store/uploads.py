@@ -27,6 +27,7 @@ class SqlUploadLedger:
     def seen(self, account_id: int, database: str, table: str, upload_id: str) -> str | None:
         """Return the body's SHA-256 that came with this id, or None."""
         statement = sa.select(UPLOADS.c.body_sha256).where(
+            UPLOADS.c.state == "stored",
             UPLOADS.c.account_id == account_id,
             UPLOADS.c.database_name == database,
             UPLOADS.c.table_name == table,

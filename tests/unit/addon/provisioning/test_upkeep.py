@@ -49,8 +49,9 @@ class Others:
     def erase(self, account_id: int) -> None:
         self.asked.append(f"erase {account_id}")
 
-    async def flush(self, account_id: int) -> None:
+    async def flush(self, account_id: int) -> tuple[str, ...]:
         self.asked.append(f"flush {account_id}")
+        return ()
 
     async def close_account(self, account_id: int) -> None:
         self.asked.append(f"close {account_id}")
