@@ -26,6 +26,7 @@ MAX_OBJECT = 16 << 20
 """Bytes of one record; it must be held as a whole, if only to be kept as an error record."""
 _READ = 1 << 18
 _INFLATE = 1 << 20
+_MAGIC = b"\x1f\x8b"
 _GZIP = 31
 """zlib's window bits for a gzip member with its header and CRC."""
 
@@ -59,7 +60,7 @@ def inflated(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while pending := file.read(_READ):
             while pending:
-                engine = engine or isal_zlib.decompressobj(wbits=_GZIP)
+                engine = engine or _new_member(pending)
                 piece = _step(engine, pending)
                 total += len(piece)
                 if total > MAX_INFLATED:
@@ -75,13 +76,21 @@ def inflated(path: Path) -> Iterator[bytes]:
         raise InvalidInput("The part's gzip stream is cut short.", hint="Upload the whole part again.")
 
 
+def _new_member(pending: bytes) -> Any:
+    if not pending.startswith(_MAGIC[: len(pending)]):
+        raise _not_gzip()
+    return isal_zlib.decompressobj(wbits=_GZIP)
+
+
 def _step(engine: Any, pending: bytes) -> bytes:
     try:
         return bytes(engine.decompress(pending, _INFLATE))
     except isal_zlib.error as error:  # type: ignore[misc]  # the stub takes the class for an instance
-        raise InvalidInput(
-            "The part is not valid gzip.", hint="Send msgpack maps, compressed by gzip."
-        ) from error
+        raise _not_gzip() from error
+
+
+def _not_gzip() -> InvalidInput:
+    return InvalidInput("The part is not valid gzip.", hint="Send msgpack maps, compressed by gzip.")
 
 
 def blocks(path: Path) -> Iterator[Block]:

@@ -6,7 +6,6 @@ leaves behind is therefore a file without a name, which :meth:`SessionFiles.swee
 
 from __future__ import annotations
 
-import time
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -64,12 +63,11 @@ class SessionFiles:
         """Delete everything that an account's sessions kept."""
         self._objects.delete_all(f"{_ROOT}/{account_id}")
 
-    def sweep(self, named_by: Callable[[str], set[str]]) -> int:
-        """Delete what is an hour old and not named; return how many files.
+    def sweep(self, named_by: Callable[[str], set[str]], before: float) -> int:
+        """Delete what was written before that time (Unix seconds) and is not named; return how many files.
 
         ``named_by`` gives the files that the session with a token names, none for one that is gone.
         """
-        before = time.time() - SWEEP_AFTER_S
         old: dict[str, list[str]] = {}
         for info in self._objects.list(_ROOT):
             folder, _, file = info.key.rpartition("/")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from addon.bulk.blocks import count_objects
+from addon.bulk.files import SWEEP_AFTER_S
 from addon.models.bulk import (
     JOB_TYPE,
     Action,
@@ -227,7 +228,7 @@ class BulkService:
         gone = self.store.expire(self._clock.now() - KEEP_S)
         for session in gone:
             self.files.remove_all(session)
-        left = self.files.sweep(self._named_files)
+        left = self.files.sweep(self._named_files, self._clock.now() - SWEEP_AFTER_S)
         if gone or left:
             _log.info("bulk_sessions_expired", sessions=len(gone), leftover_files=left)
 
