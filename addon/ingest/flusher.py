@@ -193,6 +193,7 @@ class Flusher:
                 letters.add_dead(batch.account_id, origin_of(record), _reason(error), batch.body, ref=ref)
                 staged.update(self._stage(letters, staged))
             first += len(record.batch.body) // 2 + 1  # more than it can have frames
+        self.attempts.end_batches()
         return staged, bad
 
     def _letters(self) -> Decoded:

@@ -16,6 +16,7 @@ from platform_core.base.errors import Unavailable
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from addon.ingest.disk import Disk
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _SUFFIX = ".wal"
 _RESERVE = 4096
 """Segment numbers promised at a time, so that a number is never used twice even when every file is gone."""
+FLUSH_LOCK = "flush.lock"
 WAL_SEGMENT_CORRUPT = "wal_segment_corrupt"
 
 log = get_logger(__name__)
@@ -126,6 +128,16 @@ class SegmentFolder:
                 quarantined_as=kept.name,
             )
         return data, found
+
+    @contextlib.contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Surround a flush: a backup that holds ``flush.lock`` exclusively makes it wait."""
+        held = os.open(self.folder / FLUSH_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(held)
 
     def discard(self, segment: Segment) -> None:
         """Delete a segment whose rows are committed."""

@@ -1,0 +1,1 @@
+"""What an operator does to a home folder: check it, back it up, restore it, replay what was put aside."""

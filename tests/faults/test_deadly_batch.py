@@ -1,0 +1,88 @@
+"""A batch whose decoding kills the program, as a crash in a C parser would, is put aside in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from addon.ingest import flusher
+from addon.models.ingest import Batch, BodyKind
+from tests.faults import durable_home
+from tests.faults.crash_cycles import REF, ROWS, batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from addon.ingest.record import Record
+
+_POISON = b'{"id":"poison-0","time":1700000000}\n'
+
+
+def deadly(records: Sequence[Record], *arguments: object, **options: object) -> object:
+    """Decode as the program does, but die on the poison."""
+    if any(record.batch.body == _POISON for record in records):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _DECODE(records, *arguments, **options)  # type: ignore[arg-type]
+
+
+_DECODE = flusher.decode_records
+
+
+async def first_life(home: Path) -> None:
+    async with durable_home.opened(home, linger_s=60) as parts:
+        poison = Batch(BodyKind.NDJSON, REF.account_id, REF.database, REF.table, _POISON, 1.7e9, "poison")
+        for one in (batch("a-1"), poison, batch("a-2")):
+            await parts.service.append(one)
+        await parts.service.flush(REF.account_id)
+
+
+async def later_life(home: Path) -> list[str]:
+    async with durable_home.opened(home) as parts:
+        await parts.service.flush(REF.account_id)
+        assert parts.service.stats.quarantined == 1
+        return durable_home.ids(parts.warehouse)
+
+
+def lives(home: Path) -> int:
+    """Start the program until it survives; return how often it died."""
+    for deaths in range(12):
+        child = os.fork()
+        if not child:
+            flusher.decode_records = deadly  # type: ignore[assignment]
+            try:
+                asyncio.run(first_life(home) if not deaths else later_life(home))
+                os._exit(0)
+            finally:
+                os._exit(3)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            return deaths
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    raise AssertionError("it never survived")
+
+
+def test_a_batch_that_kills_the_program_is_put_aside_after_some_deaths(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    child = os.fork()  # a clean parent must stay clean: the database's threads do not survive a fork
+    if not child:
+        try:
+            durable_home.make(home)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    deaths = lives(home)
+    assert 3 <= deaths <= 6
+    kept = list((home / "wal" / "quarantine").glob("*.batch"))
+    assert [path.read_bytes().endswith(_POISON) for path in kept] == [True]
+    assert not (home / "wal" / "flushing.json").exists()
+    found = asyncio.run(after(home))
+    assert len(found) == len(set(found)) == 2 * ROWS
+
+
+async def after(home: Path) -> list[str]:
+    async with durable_home.opened(home) as parts:
+        return durable_home.ids(parts.warehouse)
