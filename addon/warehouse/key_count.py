@@ -46,7 +46,7 @@ def is_promising(lines: pa.StringArray, keys: Collection[str]) -> bool:
     return True
 
 
-def accounted(lines: pa.ChunkedArray, present: pa.ChunkedArray, nested: Sequence[pa.ChunkedArray]) -> Flags:
+def accounted(lines: pa.ChunkedArray, present: Ints, nested: Sequence[pa.StringArray]) -> Flags:
     """Tell for each line whether it certainly has no key but those counted in ``present``.
 
     Args:
@@ -58,9 +58,10 @@ def accounted(lines: pa.ChunkedArray, present: pa.ChunkedArray, nested: Sequence
     if not rows:
         return np.zeros(0, bool)
     edges = np.append(np.arange(0, rows, CHUNK_ROWS), rows)
-    missing: Ints = -np.add.reduceat(present.to_numpy().astype(np.int64), edges[:-1])
+    missing: Ints = -np.add.reduceat(present, edges[:-1])
     misleading = np.zeros(len(missing), bool)
-    for index, text in enumerate(_stretches(lines, edges)):
+    array = lines.chunk(0) if lines.num_chunks == 1 else pa.concat_arrays(lines.chunks)
+    for index, text in enumerate(_stretches(array, edges)):
         escaped = _ESCAPE in text.tobytes()
         keys, blank = _ends(text, escaped=escaped)
         missing[index] += keys
@@ -72,9 +73,8 @@ def accounted(lines: pa.ChunkedArray, present: pa.ChunkedArray, nested: Sequence
     return np.repeat((missing == 0) & ~misleading, np.diff(edges))
 
 
-def _stretches(column: pa.ChunkedArray, edges: Ints) -> Iterator[Bytes]:
+def _stretches(array: pa.StringArray, edges: Ints) -> Iterator[Bytes]:
     """Yield the bytes of the texts between each two edges."""
-    array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
     offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset :]
     data = array.buffers()[2]
     text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)

@@ -5,8 +5,10 @@ The only file of the add-on's own process that imports duckdb. What each tier do
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -14,16 +16,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from addon.warehouse import key_count, typing_sql
+from addon.warehouse.casting import cast
 from addon.warehouse.duplicates import split_duplicates
-from addon.warehouse.names import OVERFLOW
-from addon.warehouse.schema import ARROW_TYPES, TableSchema
-from addon.warehouse.typing_sql import Keys
+from addon.warehouse.schema import TableSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from addon.warehouse.casting import Cast, Flags
 
 _ROUNDS = 4
 _ROW = " row"
 """The row number's name beside physical columns, none of which can have a space."""
 _SAMPLE_ROWS = 2_000
 _MANY_ROWS = 500
+_PIECE_BYTES, _PIECE_ROWS = 16 << 20, 1 << 17
+"""Typed at a time: bounds the memory for what is between the lines and their columns."""
+MAX_KEYS = 2_048
+"""Keys of one row; the rest of a table's memory and time would go to a row with more."""
+_SHORTEST_KEY = len('"":0')
 _INT64_DIGITS = 19
 _MAX_KEY = 1_000
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -97,8 +108,17 @@ class Typer:
                 "d": pa.nulls(len(lines), pa.string()),
             }
         )
+        out = Typed(schema.arrow().empty_table(), schema)
+        tables = []
         with self._lock:
-            return self._type_safely(pending, schema)
+            pending, out.rejected = self._without_wide(pending)
+            for first, last in itertools.pairwise(_pieces(pending["l"])):
+                piece = self._type_safely(pending.slice(first, last - first), out.schema)
+                tables.append(piece.table)
+                out.schema = piece.schema
+                out.rejected += piece.rejected
+        out.table = pa.concat_tables([aligned(table, out.schema) for table in (out.table, *tables)])
+        return out
 
     def _type_safely(self, lines: pa.Table, schema: TableSchema) -> Typed:
         """Type a batch; one that DuckDB refuses is halved until the lines to blame stand alone."""
@@ -116,15 +136,12 @@ class Typer:
 
     def _type(self, pending: pa.Table, schema: TableSchema) -> Typed:
         rejected: list[Rejected] = []
-        parts: list[tuple[pa.Table, TableSchema]] = []
+        parts: list[pa.Table] = []
         if pending.num_rows and len(schema.columns) == 1:
             schema = self._grown(pending.slice(0, _SAMPLE_ROWS), schema)
         for attempt in range(_ROUNDS):
-            found, pending = self._fast(pending, schema)
-            parts += [(good, schema) for good in found]
-            if pending.num_rows >= _MANY_ROWS:  # explicit nulls, mostly; they need no slow query
-                good, pending = self._parsed(pending, schema, Keys.NULLS)
-                parts.append((good, schema))
+            good, pending = self._fast(pending, schema)
+            parts.append(good)
             if not pending.num_rows:
                 break
             if attempt == 0:
@@ -134,60 +151,97 @@ class Typer:
                 break
             schema = grown
         if pending.num_rows:
-            slow, bad = self._slow(pending, schema)
-            parts.append((slow, schema))
-            rejected = bad
-        table = pa.concat_tables([_physical(part, known, schema) for part, known in parts])
+            slow, rejected = self._slow(pending, schema)
+            parts.append(slow)
+        table = pa.concat_tables([_physical(part, schema) for part in parts])
         if len(parts) > 1:
             table = table.take(pc.sort_indices(table[_ROW]))
         return Typed(table.drop_columns([_ROW]), schema, rejected)
 
-    def _query(self, lines: pa.Table, sql: str) -> pa.Table:
+    def _query(self, lines: pa.Table, sql: str, unknown: Sequence[str] = ()) -> pa.Table:
         self._connection.register("lt", lines)
+        self._connection.register("unknown", pa.table({"k": pa.array(unknown, pa.string())}))
         try:
             return self._connection.sql(sql).to_arrow_table()
         finally:
+            self._connection.unregister("unknown")
             self._connection.unregister("lt")
 
-    def _fast(self, lines: pa.Table, schema: TableSchema) -> tuple[list[pa.Table], pa.Table]:
-        """Return the rows that are surely right, in one or two tables, and the lines of the others."""
-        if not key_count.is_promising(lines["l"], schema.keys()):
-            good, rest = self._parsed(lines, schema, Keys.PARSED)
-            return [good], rest
-        result = self._query(lines, typing_sql.fast(schema.columns, Keys.COUNTED))
-        nested = [
-            result[f"c{n}"]
-            for n, column in enumerate(schema.columns)
-            if typing_sql.stored_kind(column) == "json"
-        ]
-        sure = key_count.accounted(lines["l"], result["present"], nested)
-        good = result.drop_columns(["ok", "present"])
-        ok = result["ok"].to_numpy() & sure
-        if ok.all():
-            return [good], lines.slice(0, 0)
-        good, rest = good.filter(pa.array(ok)), lines.filter(pa.array(~ok & sure))
-        if sure.all():
-            return [good], rest
-        second, wrong = self._parsed(lines.filter(pa.array(~sure)), schema, Keys.PARSED)
-        return [good, second], pa.concat_tables([rest, wrong])
+    def _without_wide(self, lines: pa.Table) -> tuple[pa.Table, list[Rejected]]:
+        """Set aside the lines with more keys than a row may have; most are too short to."""
+        lengths = pc.binary_length(lines["l"])
+        if not lines.num_rows or pc.max(lengths).as_py() <= _SHORTEST_KEY * MAX_KEYS:
+            return lines, []
+        suspects = lines.filter(pc.greater(lengths, _SHORTEST_KEY * MAX_KEYS))
+        try:
+            numbers = self._query(suspects, typing_sql.key_numbers())["k"]
+        except duckdb.Error:
+            return lines, []  # a malformed line among them: found and set aside later
+        wide = pc.greater(numbers, MAX_KEYS)
+        reason = f"too_many_columns: a row may have {MAX_KEYS}"
+        rejected = [Rejected(row, reason) for row in suspects["rn"].filter(wide).to_pylist()]
+        gone = pa.array([one.row for one in rejected], pa.int64())
+        return lines.filter(pc.invert(pc.is_in(lines["rn"], value_set=gone))), rejected
 
-    def _parsed(self, lines: pa.Table, schema: TableSchema, keys: Keys) -> tuple[pa.Table, pa.Table]:
-        """Return the rows that are surely right, and the lines of the others; each line is parsed twice."""
-        result = self._query(lines, typing_sql.fast(schema.columns, keys))
-        ok = result["ok"].combine_chunks()
-        good = result.drop_columns(["ok"])
-        if pc.all(ok).as_py() is not False:
+    def _fast(self, lines: pa.Table, schema: TableSchema) -> tuple[pa.Table, pa.Table]:
+        """Return the rows that are surely right, and the lines of the others.
+
+        A row is right when its values fit their columns exactly, and it has as many keys as found a column:
+        an unknown key, or one that is there twice, makes the number of keys larger.
+        """
+        result = _single(self._query(lines, typing_sql.texts(schema.columns))["r"])
+        found = cast(schema.columns, result.flatten())
+        sure = np.zeros(len(found.fits), bool)
+        if key_count.is_promising(lines["l"], schema.keys()):
+            nested = [
+                value
+                for column, value in zip(schema.columns, found.values, strict=True)
+                if typing_sql.stored_kind(column) == "json"
+            ]
+            sure = key_count.accounted(lines["l"], found.present, nested)
+        self._settle(lines, sure, found, typing_sql.key_numbers())
+        if np.count_nonzero(found.fits & ~sure) >= _MANY_ROWS:  # explicit nulls, mostly
+            self._settle(lines, sure, found, typing_sql.key_numbers(schema.columns))
+        right = found.fits & sure
+        if lines["d"].null_count < len(right):
+            right &= lines["d"].is_null().to_numpy()
+        values = [pc.coalesce(found.values[0], _single(lines["rt"])), *found.values[1:]]
+        named = dict(zip((column.stored[-1][0] for column in schema.columns), values, strict=True))
+        good = pa.table({_ROW: lines["rn"], **named})
+        if right.all():
             return good, lines.slice(0, 0)
-        return good.filter(ok), lines.filter(pc.invert(ok))
+        return good.filter(pa.array(right)), lines.filter(pa.array(~right))
+
+    def _settle(self, lines: pa.Table, sure: Flags, found: Cast, sql: str) -> None:
+        """Let DuckDB count the keys of the lines that may be right but are not sure; mark those that are."""
+        open_ = np.flatnonzero(found.fits & ~sure)
+        if len(open_):
+            asked = lines if len(open_) == len(sure) else lines.take(pa.array(open_))
+            numbers = self._query(asked, sql)["k"].to_numpy()
+            sure[open_] = numbers == found.present[open_]
 
     def _slow(self, lines: pa.Table, schema: TableSchema) -> tuple[pa.Table, list[Rejected]]:
-        result = self._query(lines, typing_sql.slow(schema.columns))
+        there = self._keys(lines)
+        known = schema.keys()
+        columns = [
+            column for key, column in known.items() if key in there or column.name == schema.columns[0].name
+        ]
+        unknown = [key for key in there if key not in known]
+        result = self._query(lines, typing_sql.slow(columns, unknown=bool(unknown)), unknown)
         bad = result.filter(pc.is_valid(result["reason"]))
         rejected = [
             Rejected(row, reason)
             for row, reason in zip(bad["rn"].to_pylist(), bad["reason"].to_pylist(), strict=True)
         ]
-        return result.filter(pc.is_null(result["reason"])).drop_columns(["reason"]), rejected
+        names = {f"c{n}": column.stored[-1][0] for n, column in enumerate(columns)}
+        names |= {f"w{n}": column.stored[0][0] for n, column in enumerate(columns)}
+        result = result.filter(pc.is_null(result["reason"])).drop_columns(["reason"])
+        return result.rename_columns(
+            [names.get(name, name) for name in ("rn", *result.column_names[1:])]
+        ), rejected
+
+    def _keys(self, lines: pa.Table) -> set[str]:
+        return set(self._query(lines, typing_sql.keys())["k"].to_pylist())
 
     def _without_duplicates(self, lines: pa.Table) -> pa.Table:
         """Rewrite the lines that have a key twice, their earlier values moved to ``d``."""
@@ -209,11 +263,14 @@ class Typer:
 
     def _grown(self, lines: pa.Table, schema: TableSchema) -> TableSchema:
         """Return the schema with the lines' new keys and with the long columns that must be double."""
-        found = self._query(lines, typing_sql.unknown_keys(schema.columns)).to_pylist()
-        widen = typing_sql.widenings(schema.columns)
+        there, keys = self._keys(lines), schema.keys()
+        unknown = [key for key in there if key not in keys]
+        widen = typing_sql.widenings([column for key, column in keys.items() if key in there])
         if widen is not None:
-            keys = schema.keys()
             schema = schema.widened(keys[key].name for key in self._query(lines, widen)["k"].to_pylist())
+        if not unknown:
+            return schema
+        found = self._query(lines, typing_sql.first_values(), unknown).to_pylist()
         return schema.with_columns(
             (row["k"], classify(row["first"], fraction=row["fraction"]))
             for row in found
@@ -221,29 +278,33 @@ class Typer:
         )
 
 
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _pieces(lines: pa.ChunkedArray) -> list[int]:
+    """Return where to cut lines so that no piece has much more than ``_PIECE_BYTES`` or ``_PIECE_ROWS``."""
+    edges, start, size = [0], 0, 0
+    ends = pc.cumulative_sum(pc.binary_length(lines).cast(pa.int64())).to_numpy()
+    while start < len(ends):
+        size = int(ends[start - 1]) if start else 0
+        start = max(start + 1, int(np.searchsorted(ends, size + _PIECE_BYTES, side="right")))
+        start = min(start, edges[-1] + _PIECE_ROWS)
+        edges.append(start)
+    return edges
+
+
 def aligned(table: pa.Table, schema: TableSchema) -> pa.Table:
     """Return ``table`` with the columns of ``schema`` in its order, absent ones as NULL."""
     wanted = schema.arrow()
+    known = dict(zip(table.column_names, table.columns, strict=True))
     columns = [
-        table[item.name] if item.name in table.column_names else pa.nulls(table.num_rows, item.type)
-        for item in wanted
+        known[item.name] if item.name in known else pa.nulls(table.num_rows, item.type) for item in wanted
     ]
     return pa.table(columns, schema=wanted)
 
 
-def _physical(part: pa.Table, known: TableSchema, final: TableSchema) -> pa.Table:
-    """Name a query's positional columns physically, in the final schema's order, absent ones as NULL."""
-    by_name = {column.stored[-1][0]: part[f"c{n}"] for n, column in enumerate(known.columns)}
-    by_name |= {
-        column.stored[0][0]: part[f"w{n}"]
-        for n, column in enumerate(known.columns)
-        if f"w{n}" in part.column_names
-    }
-    columns: dict[str, pa.ChunkedArray] = {_ROW: part["rn"]}
-    for name, kind in final.physical():
-        wanted = ARROW_TYPES[kind]
-        values = by_name.get(name)
-        columns[name] = pa.nulls(part.num_rows, wanted) if values is None else values.cast(wanted)
-    has_misfits = OVERFLOW in part.column_names
-    columns[OVERFLOW] = part[OVERFLOW] if has_misfits else pa.nulls(part.num_rows, pa.string())
-    return pa.table(columns)
+def _physical(part: pa.Table, schema: TableSchema) -> pa.Table:
+    """Return a part in the schema's order, absent columns as NULL, with the row number in front."""
+    rows = part.rename_columns([_ROW, *part.column_names[1:]])
+    return aligned(rows, schema).add_column(0, _ROW, rows[_ROW])
