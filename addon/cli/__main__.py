@@ -150,8 +150,8 @@ def import_(
     ] = None,
     time_format: Annotated[str, typer.Option("--time-format", help="auto, unix, unix_ms or iso.")] = "auto",
     again: Annotated[
-        bool, typer.Option("--again", help="Import what was imported in the last 7 days once more.")
-    ] = False,
+        str, typer.Option("--again", help="A word under which what was imported before goes in once more.")
+    ] = "",
     parallel: Annotated[int, typer.Option("--parallel", min=1, max=32, help="Requests at once.")] = 4,
     patience: Annotated[
         float, typer.Option("--patience", min=0.0, help="Seconds to wait while the add-on is busy or away.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import sys
 import tempfile
@@ -33,7 +32,7 @@ class ImportOptions:
 
     form: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
-    again: bool = False
+    again: str = ""
     parallel: int = 4
     patience_s: float = 120.0
     as_json: bool = False
@@ -50,8 +49,7 @@ def import_files(root: Path, files: Sequence[str], database: str, table: str, op
     sizes = [source.size for source in sources]
     total = sum(size for size in sizes if size is not None) if None not in sizes else None
     target = Target(*credentials(root), database, table)
-    salt = secrets.token_hex(8) if options.again else ""
-    sender = Sender(target, parallel=options.parallel, patience_s=options.patience_s, salt=salt)
+    sender = Sender(target, parallel=options.parallel, patience_s=options.patience_s, salt=options.again)
     began = time.monotonic()
     try:
         sender.prepare()
@@ -172,10 +170,9 @@ def _tell(totals: Totals, target: Target, size: int | None, spent: float, *, as_
         f" ({totals.rows / max(spent, 1e-9):,.0f} rows/s)"
     )
     if totals.known:
-        print(
-            f"{totals.known:,} pieces were stored before and not again; --again would import them once more"
-        )
+        print(f"{totals.known:,} pieces were stored before and not again (--again WORD imports them anew)")
     if totals.rejected:
-        print(f"{totals.rejected:,} bad rows are in logs.dead_letters:")
+        rows = "row is" if totals.rejected == 1 else "rows are"
+        print(f"{totals.rejected:,} bad {rows} in logs.dead_letters:")
         for text in totals.errors:
             print(f"  {text}")

@@ -75,7 +75,7 @@ class Sender:
     ) -> None:
         """``patience_s`` is how long a piece is tried while the server is busy or away.
 
-        ``salt`` makes all upload ids new, so that a file that was imported goes in once more.
+        A ``salt`` of its own makes all upload ids new, so that a file that was imported goes in once more.
         """
         headers = {"Authorization": f"TD1 {target.key}"}
         self._http = client or httpx.Client(
@@ -148,13 +148,20 @@ class Sender:
     ) -> None:
         try:
             if not self._stop.is_set():
-                self._store(piece, query, upload_id)
+                self._store_of(piece, query, upload_id)
                 with self._lock:
                     stored(piece, self.totals)
         except BaseException as error:  # noqa: BLE001 - raised again by send, the first one of all threads
             with self._lock:
                 self._failure = self._failure or error
             self._stop.set()
+
+    def _store_of(self, piece: Piece, query: Mapping[str, str], upload_id: str) -> None:
+        try:
+            self._store(piece, query, upload_id)
+        except Failure as failure:
+            failure.why = f"{query.get('name', '')}, from line {piece.first_line}: {failure.why}"
+            raise
 
     def _store(self, piece: Piece, query: Mapping[str, str], upload_id: str) -> None:
         if self._is_stored(upload_id):
