@@ -46,13 +46,19 @@ $(STAMP)/system: $(STAMP)/venv requirements/system.sh
 	@requirements/system.sh
 	@touch $@
 
+$(STAMP)/peers: $(STAMP)/venv requirements/peers.txt
+	@echo "setup: installing the peers that analyses are checked against, into an environment of their own"
+	@requirements/venv.sh $(PYTHON) $(VENV)/peers
+	@$(BIN)/python -m pip --python $(VENV)/peers/bin/python install -q --require-hashes --no-deps -r requirements/peers.txt
+	@touch $@
+
 $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-lock.json
 	@echo "setup: installing the tests' Node clients (heroku, td-js-sdk, fluent-logger)"
 	@requirements/node.sh $(VENV) tests/clients
 	@touch $@
 
 setup: $(STAMP)/system $(STAMP)/run ## install everything that running needs
-setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
+setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)/peers $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)
 	@$(BIN)/sluice demo $(if $(KEEP),--keep)
@@ -80,7 +86,7 @@ bench: setup $(STAMP)/bench ## measure against named peers; table on stdout and 
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
 lock: $(STAMP)/dev ## compile requirements/*.in to hash locks
-	@cd requirements && for name in run dev bench; do \
+	@cd requirements && for name in run dev bench peers; do \
 	  ../$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o $$name.txt $$name.in; done
 
 clean: ## remove what the targets above made
