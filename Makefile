@@ -58,7 +58,7 @@ $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-
 	@touch $@
 
 setup: $(STAMP)/system $(STAMP)/run ## install everything that running needs
-setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)/peers $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
+setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)
 	@$(BIN)/sluice demo $(if $(KEEP),--keep)
@@ -76,13 +76,13 @@ test: setup-test lint ## lint, then the tests (15 minutes on 2 cores at most)
 	@echo "test: part 2 of 2: what needs the machine to itself"
 	$(BIN)/pytest -m "serial and not slow"
 
-test-all: setup-test lint ## the same with the slow tests; a skipped test is a failure
+test-all: setup-test $(STAMP)/peers lint ## the same with the slow tests; a skipped test is a failure
 	@echo "test-all: part 1 of 2: what may share the machine, two at a time"
 	$(BIN)/pytest --no-skips -n 2 --dist loadgroup -m "not serial"
 	@echo "test-all: part 2 of 2: what needs the machine to itself"
 	$(BIN)/pytest --no-skips -m "serial"
 
-bench: setup $(STAMP)/bench ## measure against named peers; table on stdout and build/bench.json (ONLY=ingest for a part)
+bench: setup $(STAMP)/bench $(STAMP)/peers ## measure against named peers; table on stdout and build/bench.json (ONLY=ingest for a part)
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
 lock: $(STAMP)/dev ## compile requirements/*.in to hash locks
