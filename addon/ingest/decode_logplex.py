@@ -109,8 +109,9 @@ class LogLines:
 
     def route(self, rows: pa.Table) -> None:
         """Send every line to exactly one place."""
-        heroku = pc.equal(rows["source"], "heroku")
-        router = pc.and_(heroku, pc.equal(rows["process"], "router"))
+        # Syslog senders may leave both out.
+        heroku = pc.fill_null(pc.equal(rows["source"], "heroku"), False)
+        router = pc.and_(heroku, pc.fill_null(pc.equal(rows["process"], "router"), False))
         tagged = pc.and_(pc.invert(heroku), pc.match_substring_regex(rows["message"], _TAGGED))
         events = self._events(rows, tagged) if pc.any(tagged).as_py() else tagged
         hashed = pa.chunked_array([pa.array(_with_byte(rows["message"], "#"))])

@@ -35,7 +35,10 @@ _LIMITS = IngestLimits()
 _BODY = 8 << 20
 """Rows go to the log in bodies of about this many bytes; a record of its own is at most a chunk."""
 _THREAD_BYTES = 64 << 10
-"""Bigger messages are read off the event loop."""
+"""Bigger messages are read off the event loop, as are compressed ones."""
+_BIG_ONES = 2
+"""How many of those at a time: each may take some hundred megabytes when it inflates."""
+_OPTION_BYTES = 1 << 10
 _WRITE_S = 30.0
 _LOOK_AGAIN_S = 1.0
 
@@ -67,6 +70,7 @@ class ForwardReceiver:
         self._limits = delivery.limits
         self._stats = delivery.stats
         self._local = local
+        self._big = asyncio.Semaphore(_BIG_ONES)
 
     async def __call__(self, flow: Inflow) -> None:
         """Serve one connection until its sender closes it.
@@ -145,7 +149,15 @@ class ForwardReceiver:
             raise Refused(str(error)) from error
 
     async def _take(self, session: _Session, raw: Sequence[bytes]) -> None:
-        """Store the messages that came together; those before a malformed one are stored first."""
+        """Store the messages that came together, big ones in turn with those of other connections."""
+        if any(map(_is_big, raw)):
+            async with self._big:
+                await self._take_now(session, raw)
+        else:
+            await self._take_now(session, raw)
+
+    async def _take_now(self, session: _Session, raw: Sequence[bytes]) -> None:
+        """Read and store messages; those before a malformed one are stored first."""
         messages: list[Message] = []
         fault: ForwardError | None = None
         for data in raw:
@@ -162,10 +174,10 @@ class ForwardReceiver:
             raise Refused(str(fault)) from fault
 
     async def _read(self, data: bytes) -> Message:
-        if len(data) <= _THREAD_BYTES:
-            message = read_message(data, _LIMITS)
-        else:
+        if _is_big(data):
             message = await asyncio.to_thread(read_message, data, _LIMITS)
+        else:
+            message = read_message(data, _LIMITS)
         self._stats.received += len(message.rows)
         return message
 
@@ -226,6 +238,10 @@ class ForwardReceiver:
         ref = TableRef(account.id, database, table)
         now = self._delivery.clock.now()
         return Batch(BodyKind.FORWARD, ref.account_id, ref.database, ref.table, body, now, upload_id)
+
+
+def _is_big(data: bytes) -> bool:
+    return len(data) > _THREAD_BYTES or b"compressed" in data[-_OPTION_BYTES:]
 
 
 def _bodies(rows: Sequence[bytes]) -> Iterator[list[bytes]]:

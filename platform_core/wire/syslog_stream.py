@@ -6,16 +6,17 @@ their mind, or that end octet-counted messages with a line feed outside the coun
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
 
 from platform_core.wire.octets import MAX_DIGITS, MAX_FRAME, FramingLost, split_octets
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _FILLER = b"\n\r\x00 "
 """What may stand between messages and belongs to none."""
 _FIRST_DIGITS = frozenset(b"123456789")
+_COUNT_AFTER = {trailer: re.compile(trailer + rb"(?=[1-9]\d{0,6} <)") for trailer in (b"\n", b"\x00")}
+"""Where a run of bare messages ends, because a counted one follows."""
+_WINDOW = 16 << 10
+"""Bytes looked at in one step: a sender that changes its framing all the time costs copies of no more."""
 
 
 class SyslogStream:
@@ -83,26 +84,23 @@ class SyslogStream:
         return digits.isdigit() and after[:1] in {b"", b"<"}
 
     def _octets(self, frames: list[bytes]) -> bool:
-        data = bytes(self._buffer) if not self._waiting() else b""
-        if not data:
+        need = self._need()
+        if need > len(self._buffer):
             return False
+        data = bytes(self._buffer[: max(need, _WINDOW)])
         split = split_octets(data, max_frame=self._max_frame)
         frames += split.frames
         self._drop(split.used)
-        if split.lost is None:
-            return False
-        if split.used:
-            return True  # whatever stands there now may be framed otherwise
-        self.lost = FramingLost(self._offset, split.lost.reason)
-        return False
+        if not split.used and split.lost is not None:
+            self.lost = FramingLost(self._offset, split.lost.reason)
+        # After a bad length: whatever stands there now may be framed otherwise.
+        return split.used > 0
 
-    def _waiting(self) -> bool:
-        """Tell cheaply that a big message is still arriving, so that small chunks cost no copies."""
+    def _need(self) -> int:
+        """Return how long the buffer must be to hold the next counted message, or to judge its length."""
         digits, space, _ = bytes(self._buffer[: MAX_DIGITS + 1]).partition(b" ")
-        if not space:
-            return False
-        size = int(digits)
-        return size <= self._max_frame and len(self._buffer) < len(digits) + 1 + size
+        size = int(digits) if space else 0
+        return len(digits) + 1 + size if size <= self._max_frame else 0
 
     def _lines(self, frames: list[bytes]) -> bool:
         trailer = self._chosen_trailer()
@@ -110,28 +108,23 @@ class SyslogStream:
         if trailer is None or last < 0:
             self._searched = len(self._buffer)
             if self._searched > self._max_frame:
-                self.lost = FramingLost(self._offset, f"no end of message within {self._max_frame} bytes")
+                self._give_up(0)
             return False
         self._searched = 0
-        lines = bytes(self._buffer[:last]).split(trailer)
-        taken = self._take(lines, frames)
-        self._drop(min(sum(map(len, lines[:taken])) + taken, len(self._buffer)))
-        return self.lost is None and bool(self._buffer)
+        count = _COUNT_AFTER[trailer].search(self._buffer, 0, last + MAX_DIGITS + len(" <") + 1)
+        end = last if count is None else min(count.start(), last)
+        lines = bytes(self._buffer[:end]).split(trailer)
+        if max(map(len, lines)) > self._max_frame:
+            first = next(index for index, line in enumerate(lines) if len(line) > self._max_frame)
+            self._give_up(sum(map(len, lines[:first])) + first)
+            lines = lines[:first]
+        frames += [line.removesuffix(b"\r") for line in lines if line]
+        self._drop(end + 1)
+        return self.lost is None
 
-    def _take(self, lines: Sequence[bytes], frames: list[bytes]) -> int:
-        """Add lines up to the first that is a length, or too long; return how many are done with."""
-        longest = self._max_frame
-        for index, line in enumerate(lines):
-            if line[:1] != b"<" and line and index and self._counts(line):
-                return index
-            if len(line) > longest:
-                before = sum(map(len, lines[:index])) + index
-                reason = f"no end of message within {longest} bytes"
-                self.lost = FramingLost(self._offset + before, reason)
-                return index
-            if line:
-                frames.append(line.removesuffix(b"\r"))
-        return len(lines)
+    def _give_up(self, offset: int) -> None:
+        reason = f"no end of message within {self._max_frame} bytes"
+        self.lost = FramingLost(self._offset + offset, reason)
 
     def _chosen_trailer(self) -> bytes | None:
         if self._trailer is None and (b"\x00" in self._buffer or b"\n" in self._buffer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 from pathlib import Path
@@ -56,13 +57,13 @@ def test_the_python_logger_sends_event_time_and_a_time_of_its_own(addon: Receive
 
 
 def test_the_python_logging_handler(addon: ReceiverAddon) -> None:
-    import logging  # noqa: PLC0415
-
     target = handler.FluentHandler("td.shop.py_log", host="127.0.0.1", port=addon.forward_local)
     target.setFormatter(handler.FluentRecordFormatter({"level": "%(levelname)s", "where": "%(name)s"}))
-    log = logging.Logger("checkout")
+    log = logging.getLogger("checkout")
+    log.propagate = False
     log.addHandler(target)
     log.warning({"order": 7})
+    log.removeHandler(target)
     target.close()
     found = addon.wait_for(1, 'SELECT level, "where", "order" FROM py_log', "shop")
     assert found == [["WARNING", "checkout", 7]]
@@ -94,7 +95,8 @@ def test_the_node_logger_with_acks(
     done = node(f"shop.{table}", COUNT, **options)
     assert done.returncode == 0, done.stderr
     # Acknowledged, so it is there: no waiting.
-    found = addon.rows(f"SELECT time, number, text, nested FROM {table} ORDER BY number", "shop")
+    sql = f"SELECT time, number, text, nested FROM {table} ORDER BY number"  # noqa: S608 - our own name
+    found = addon.rows(sql, "shop")
     nested = '{"list":[1,2.5,null,true]}'
     assert found == [[1795600000, number, f"event {number} ü", nested] for number in range(COUNT)]
 

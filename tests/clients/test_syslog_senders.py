@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SYSLOG_NG = Path(sys.prefix) / "syslog-ng"
 RSYSLOGD = "/usr/sbin/rsyslogd"
 LINES = 500
+ROUTED = (
+    "at=info method=GET path=/ host=a.b request_id=r fwd=1 dyno=web.1 connect=1ms service=2ms status=200"
+    " bytes=3 protocol=http"
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,8 @@ def test_logger_sends_many_lines_over_one_connection(addon: ReceiverAddon, count
     options = ["--octet-count"] if counted else []
     lines = "".join(f"line {number}\n" for number in range(LINES))
     logger(addon, *as_parameter(addon), *options, "-t", tag, lines=lines)
-    found = addon.wait_for(LINES, f"SELECT message FROM app WHERE source = '{tag}' ORDER BY seq")
+    sql = f"SELECT message FROM app WHERE source = '{tag}' ORDER BY seq"  # noqa: S608 - our own name
+    found = addon.wait_for(LINES, sql)
     assert found == [[f"line {number}"] for number in range(LINES)]
 
 
@@ -102,8 +107,7 @@ def test_a_platforms_syslog_drain_is_known_by_its_token(addon: ReceiverAddon) ->
     key = addon.provision(token)
     lines = [
         f"<190>1 2026-11-25T16:00:00+00:00 {token} app web.1 - - a list item",
-        f"<158>1 2026-11-25T16:00:01+00:00 {token} heroku router - at=info method=GET path=/ host=a.b"
-        " request_id=r fwd=1 dyno=web.1 connect=1ms service=2ms status=200 bytes=3 protocol=http",
+        f"<158>1 2026-11-25T16:00:01+00:00 {token} heroku router - {ROUTED}",
     ]
     with socket.create_connection(("127.0.0.1", addon.syslog)) as connection:
         connection.sendall(b"".join(b"%d %b" % (len(line), line.encode()) for line in lines))
@@ -156,10 +160,26 @@ def test_rsyslog(addon: ReceiverAddon, tmp_path: Path, name: str, framing: str, 
     )
     conf = rsyslog_conf(folder, action)
     with program([RSYSLOGD, "-n", "-f", str(conf), "-i", str(folder / "pid")]):
-        sql = f"SELECT message, severity, host FROM app WHERE source = '{name}' ORDER BY seq"
+        sql = f"SELECT message, severity, host FROM app WHERE source = '{name}' ORDER BY seq"  # noqa: S608 - our own
         found = addon.wait_for(LINES, sql)
     assert [row[0].strip() for row in found] == [f"line {number}" for number in range(LINES)]
     assert {tuple(row[1:]) for row in found} == {("warning", socket.gethostname())}
+
+
+@pytest.mark.parametrize("template", ["RSYSLOG_TraditionalForwardFormat", "RSYSLOG_ForwardFormat"])
+def test_rsyslogs_default_templates_with_the_token_as_host_name(
+    addon: ReceiverAddon, tmp_path: Path, template: str
+) -> None:
+    folder = tmp_path / template.lower()
+    folder.mkdir()
+    action = (
+        f'action(type="omfwd" protocol="tcp" target="127.0.0.1" port="{addon.syslog}" template="{template}")'
+    )
+    conf = rsyslog_conf(folder, action, f'localHostname="{addon.key}"')
+    with program([RSYSLOGD, "-n", "-f", str(conf), "-i", str(folder / "pid")]):
+        sql = f"SELECT message, host FROM app WHERE source = '{folder.name}' ORDER BY seq"  # noqa: S608 - ours
+        found = addon.wait_for(LINES, sql)
+    assert found == [[f"line {number}", None] for number in range(LINES)]
 
 
 def test_rsyslog_over_tls_checks_our_certificate(addon: ReceiverAddon, tmp_path: Path) -> None:
@@ -206,7 +226,7 @@ def test_syslog_ng(addon: ReceiverAddon, tmp_path: Path, transport: str) -> None
         *(f"--module-path={SYSLOG_NG}/usr/lib/syslog-ng/3.38", "-R", own[0], "-c", own[1], "-p", own[2]),
     ]
     with program(argv, LD_LIBRARY_PATH=":".join(libraries)):
-        sql = f"SELECT message, structured_data FROM app WHERE source = 'ng-{transport}' ORDER BY seq"
+        sql = f"SELECT message, structured_data FROM app WHERE source = 'ng-{transport}' ORDER BY seq"  # noqa: S608 - our own
         found = addon.wait_for(LINES, sql)
     assert [row[0] for row in found] == [f"line {number}" for number in range(LINES)]
     assert addon.key not in found[0][1]
@@ -219,10 +239,12 @@ def test_syslog_ng(addon: ReceiverAddon, tmp_path: Path, transport: str) -> None
 def test_pythons_handler_ends_its_messages_with_nul(addon: ReceiverAddon) -> None:
     handler = logging.handlers.SysLogHandler(("127.0.0.1", addon.syslog), socktype=socket.SOCK_STREAM)
     handler.ident = f"pyapp@{addon.key}: "
-    log = logging.Logger("test")
+    log = logging.getLogger("pyapp")
+    log.propagate = False
     log.addHandler(handler)
     log.error("first\nwith a second line")
     log.warning("third")
+    log.removeHandler(handler)
     handler.close()
     found = addon.wait_for(2, "SELECT message, severity FROM app WHERE source = 'pyapp' ORDER BY seq")
     assert found == [["first\nwith a second line", "err"], ["third", "warning"]]
