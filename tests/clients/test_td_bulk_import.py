@@ -84,7 +84,11 @@ def test_a_session_is_invisible_until_it_is_committed_and_then_complete(
     job = session.perform(wait=True)
     assert time.monotonic() - began < 4, "the first poll must find the job done"
     shown = td.job(job.id)
-    assert (shown.type, shown.query, shown.status()) == ("bulk_import_perform", f"{database}.{name}", "success")
+    assert (shown.type, shown.query, shown.status()) == (
+        "bulk_import_perform",
+        f"{database}.{name}",
+        "success",
+    )
     assert job.id in [listed.id for listed in td.jobs()]
     assert session.status == "ready"
     assert (session.valid_records, session.error_records) == (2001, 3)
@@ -98,7 +102,9 @@ def test_a_session_is_invisible_until_it_is_committed_and_then_complete(
 
     session.commit(wait=True, wait_interval=0)
     assert session.status == "committed"
-    assert selected(td, database, "SELECT count(*), sum(n), max(text) FROM events") == [[2001, 1998999, "t999"]]
+    assert selected(td, database, "SELECT count(*), sum(n), max(text) FROM events") == [
+        [2001, 1998999, "t999"]
+    ]
     assert td.table(database, name).count == 2001
     session.commit()
     assert selected(td, database, "SELECT count(*) FROM events") == [[2001]]
