@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from addon.warehouse.schema import TableSchema
 
-_BATCH_BYTES = 2 << 20
+_BATCH_BYTES = 512 << 10
 _MOST_ROWS, _LEAST_ROWS = 16_384, 256
 """Rows read at a time from one file."""
 _BUFFER = 64 << 10

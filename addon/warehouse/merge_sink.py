@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _GROUP_BYTES = 16 << 20
 """A row group of wide rows is cut here, in memory before encoding."""
-_PAGE_BYTES = 128 << 10
-"""Small pages keep an open reader small when the file is merged again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ class _Open:
         self.path = path
         options = encoding(first)
         self._group = options.pop("row_group_size")
-        self.writer = pq.ParquetWriter(path, first.schema, data_page_size=_PAGE_BYTES, **options)
+        self.writer = pq.ParquetWriter(path, first.schema, **options)
         self._rows = 0
         self._low: int = first["time"][0].as_py()
         self._high = self._low

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _ROW_GROUP = 122_880
 """DuckDB's vector batch size; small enough for min/max pruning by time to bite."""
 _SAMPLE = 4_096
+_PAGE = 128 << 10
+"""Bytes; a reader holds one page per column, and a merge has many readers."""
 
 
 def _repetitive(table: pa.Table) -> list[str]:
@@ -44,6 +46,7 @@ def encoding(table: pa.Table) -> dict[str, Any]:
         "write_statistics": [name for name in table.column_names if name not in unordered],
         "row_group_size": _ROW_GROUP,
         "write_page_checksum": True,
+        "data_page_size": _PAGE,
     }
 
 
@@ -57,6 +60,7 @@ def write_parquet(table: pa.Table, path: Path) -> str:
         use_dictionary=_repetitive(table),
         row_group_size=_ROW_GROUP,
         write_page_checksum=True,
+        data_page_size=_PAGE,
     )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
