@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
     public.touch(0o600)
     public.chmod(0o600)
     public.write_text(json.dumps({"tls": host}))
-    database = _open_database(settings)
+    database = open_database(settings)
     try:
         account_id, key = _local_account(AccountStore(database, SystemClock()), credentials)
     finally:
@@ -213,7 +214,8 @@ def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:
     }
 
 
-def _open_database(settings: Settings) -> Database:
+def open_database(settings: Settings) -> Database:
+    """Open the metadata database, its schema brought to the newest."""
     database = Database(settings.database_url or f"sqlite:///{settings.folder / 'addon.db'}")
     database.migrate()
     return database
@@ -244,7 +246,7 @@ class Addon:
         self._roles = settings.roles()
         folder = settings.folder
         credentials = load_credentials(folder / "credentials.json")
-        self._database = _open_database(settings)
+        self._database = open_database(settings)
         clock = SystemClock()
         results, scratch = settings.shared / "results", settings.shared / "scratch"
         for place in (results, scratch):
@@ -377,6 +379,17 @@ class Addon:
             await self._bulk.start()
             account_id, _ = _local_account(self._accounts, self._credentials)
             self._pool.prewarm(self._accounts.get(account_id))
+
+    @asynccontextmanager
+    async def ingesting(self) -> AsyncIterator[tuple[IngestService, DeltaWarehouse]]:
+        """Run the durable path alone, with nothing served, as restore and replay need it."""
+        try:
+            await self._ingest.start()
+            yield self._ingest, self._warehouse
+        finally:
+            await self._ingest.close()
+            self._warehouse.close()
+            self._database.close()
 
     @property
     def local_account(self) -> int:

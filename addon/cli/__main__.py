@@ -175,6 +175,57 @@ def import_(
     raise typer.Exit(import_files(_home(home), files, database, table, options))
 
 
+@app.command()
+def fsck(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not read the data files.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check log, tables, files, hashes and database, also while it runs; exit 1 when something is wrong."""
+    from addon.cli.upkeep import upkeep
+
+    options = [*(["--quick"] if quick else []), *(["--json"] if as_json else [])]
+    raise typer.Exit(upkeep("fsck", _home(home), *options))
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="The folder of backups; a new one is made in it.")],
+    home: HomeOption = None,
+) -> None:
+    """Make a consistent copy of the home folder, also while it runs."""
+    from addon.cli.upkeep import upkeep
+
+    raise typer.Exit(upkeep("backup", _home(home), str(folder)))
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A backup, or a folder of backups (the newest is taken).")],
+    home: HomeOption = None,
+) -> None:
+    """Restore a backup into an empty home folder, and verify it."""
+    from addon.cli.upkeep import upkeep
+
+    raise typer.Exit(upkeep("restore", _home(home), str(folder)))
+
+
+@app.command()
+def replay(
+    *,
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="Send the dead letters again too.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Send again what was put aside, once its cause is mended; nothing may run on the home folder."""
+    from addon.cli.upkeep import upkeep
+
+    options = ["--dead-letters"] if dead_letters else []
+    raise typer.Exit(upkeep("replay", _home(home), *options))
+
+
 def main() -> None:
     """Run the command line; failures go to stderr and into the exit code."""
     if isinstance(sys.stdout, TextIOWrapper):

@@ -1,0 +1,175 @@
+"""``python -m addon.upkeep fsck|backup|restore|replay``: the operator's commands on a home folder."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from addon.bootstrap import Addon, Settings, open_database, settings_from
+from addon.store.catalog import SqlCatalog
+from addon.store.transfer import load
+from addon.upkeep.backup import back_up
+from addon.upkeep.delta_replay import replay as replay_log
+from addon.upkeep.fsck import fsck
+from addon.upkeep.place import Place
+from addon.upkeep.replay import Replay
+from addon.upkeep.restore import Restored, become_another, copy_back, upload_tables
+from addon.warehouse.objects.local import LocalObjects
+from addon.warehouse.objects.opened import open_objects
+from platform_core.base.clock import SystemClock
+from platform_core.base.errors import InvalidInput, NotFound, SluiceError
+from platform_core.base.logs import configure_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Place]:
+    """Open a home that is there.
+
+    Raises:
+        NotFound: nothing was ever set up in it.
+    """
+    if not (settings.folder / "credentials.json").exists():
+        raise NotFound(f"There is no installation in {settings.home}.", hint="Give its folder with --home.")
+    database = open_database(settings)
+    try:
+        yield Place(settings.home, settings.folder, database, open_objects(settings.store(), settings.folder))
+    finally:
+        database.close()
+
+
+def _fsck(settings: Settings, options: argparse.Namespace) -> int:
+    with _opened(settings) as place:
+        report = fsck(place, quick=options.quick)
+    print(json.dumps(report.as_json(), indent=1) if options.json else "\n".join(report.lines()))
+    return 0 if report.sound else 1
+
+
+def _backup(settings: Settings, options: argparse.Namespace) -> int:
+    with _opened(settings) as place:
+        done = back_up(place, options.folder)
+    print(
+        f"{done.folder}: {len(done.tables)} tables, {done.rows()} rows, {done.linked} data files linked, "
+        f"{done.copied} copied, {done.batches} batches in the log"
+    )
+    for prefix in done.skipped:
+        print(f"left out, dropped meanwhile: {prefix}")
+    return 0
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    restored = copy_back(options.backup, settings.home)
+    objects = open_objects(settings.store(), settings.folder)
+    if not isinstance(objects, LocalObjects):
+        upload_tables(settings.folder / "warehouse", objects)
+    if settings.database_url is not None:
+        _load_database(settings)
+    asyncio.run(_drain(settings))
+    writer = become_another(settings.folder / "wal")
+    with _opened(settings) as place:
+        report = fsck(place)
+        _compare(place, restored, report.looked_at.get("rows", 0))
+    print("\n".join(report.lines()))
+    print(f"restored {restored.source} into {settings.home}, from now on as the writer {writer}")
+    return 0 if report.sound else 1
+
+
+def _load_database(settings: Settings) -> None:
+    database = open_database(settings)
+    try:
+        load(settings.folder / "addon.db", database)
+    except ValueError as error:
+        raise InvalidInput(f"The database is not empty: {error}.", hint="Give a new one.") from error
+    finally:
+        database.close()
+    (settings.folder / "addon.db").unlink()
+
+
+async def _drain(settings: Settings) -> None:
+    """Flush the restored log under its old identity: only that knows what was committed of it."""
+    async with Addon(settings).ingesting():
+        pass
+
+
+def _compare(place: Place, restored: Restored, rows: int) -> None:
+    """Raise when a table has fewer rows than when the backup was made."""
+    for prefix, told in restored.manifest["tables"].items():
+        found = replay_log(place.objects, prefix).rows
+        if found < told["rows"]:
+            raise InvalidInput(
+                f"{prefix} has {found} of {told['rows']} rows.", hint="Do not use it; try another backup."
+            )
+    print(
+        f"rows: {rows}, of which {sum(t['rows'] for t in restored.manifest['tables'].values())} in the tables"
+    )
+
+
+def _replay(settings: Settings, options: argparse.Namespace) -> int:
+    with _opened(settings) as place:
+        refs = list(SqlCatalog(place.database, SystemClock()).row_counts())
+    done = asyncio.run(_replayed(settings, {ref.account_id for ref in refs}, letters=options.dead_letters))
+    print(json.dumps({name: asdict(one) for name, one in done.items()}, indent=1))
+    return 1 if any(one.refused for one in done.values()) else 0
+
+
+async def _replayed(settings: Settings, account_ids: set[int], *, letters: bool) -> dict[str, Any]:
+    database = open_database(settings)
+    try:
+        async with Addon(settings).ingesting() as (service, warehouse):
+            again = Replay(service, warehouse, SqlCatalog(database, SystemClock()))
+            wal = settings.folder / "wal"
+            identity = json.loads(await asyncio.to_thread((wal / "writer.json").read_bytes))
+            done = {"quarantine": await again.quarantine(wal / "quarantine", int(identity["key"]))}
+            if letters:
+                done["dead_letters"] = await again.dead_letters(sorted(account_ids))
+            return done
+    finally:
+        database.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m addon.upkeep", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("fsck", help="check log, tables, files and database; exit 1 on an error")
+    check.add_argument("--quick", action="store_true", help="do not read the data files")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run=_fsck)
+    save = commands.add_parser("backup", help="make a backup, also while the service runs")
+    save.add_argument("folder", type=Path, metavar="DIR")
+    save.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="restore a backup into an empty home")
+    restore.add_argument("backup", type=Path, metavar="BACKUP")
+    restore.set_defaults(run=_restore)
+    replay = commands.add_parser("replay", help="send what was put aside again; the service must be stopped")
+    replay.add_argument("--dead-letters", action="store_true", help="the dead letters too")
+    replay.set_defaults(run=_replay)
+    for command in (check, save, restore, replay):
+        command.add_argument("--home", type=Path, metavar="DIR", required=True)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 1 and one line on stderr for what can be mended."""
+    options = _parser().parse_args(arguments)
+    configure_logs()
+    try:
+        status: int = options.run(settings_from({"home": options.home}), options)
+    except SluiceError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"error: {error}. Mend that, then run it again; nothing was changed half-way.\n")
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
