@@ -26,11 +26,13 @@ def joined(columns: list[tuple[str, pa.StringArray]], rows: int) -> pa.StringArr
     """Return rows as JSON objects from (name, JSON texts) pairs; a null text is a member left out."""
     members = []
     for name, texts in columns:
-        key = pa.scalar(msgspec.json.encode(name).decode() + ":")
+        key = pa.scalar("," + msgspec.json.encode(name).decode() + ":")
         members.append(pc.binary_join_element_wise(key, texts, _EMPTY))
     if not members:
         return pa.array(["{}"] * rows, pa.string())
-    inner = pc.binary_join_element_wise(*members, pa.scalar(","), null_handling="skip")
+    # Not null_handling="skip": pyarrow 26 leaves out rows whose members are all null, and shifts the others.
+    inner = pc.binary_join_element_wise(*members, _EMPTY, null_handling="replace", null_replacement="")
+    inner = pc.utf8_slice_codeunits(inner, 1)
     whole: pa.StringArray = pc.binary_join_element_wise(pa.scalar("{"), inner, pa.scalar("}"), _EMPTY)
     return whole
 

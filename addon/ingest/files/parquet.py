@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from platform_core.base.errors import InvalidInput, TooLarge
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from addon.ingest.limits import IngestLimits
 
 MAX_ROWS = 2_000_000
+_FLAT_ROWS, _NESTED_ROWS = 8_192, 512
 _HINT = "Use `sluice import`, which sends a file in pieces."
 
 
@@ -33,19 +35,43 @@ def read_parquet(body: bytes, limits: IngestLimits) -> pa.Table:
                 f" an upload takes {MAX_ROWS} and {limits.inflated_bytes}.",
                 hint=_HINT,
             )
-        return _within(file, limits.inflated_bytes)
+        return _within(body, file.schema_arrow, limits.inflated_bytes)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidInput(
             f"The body is not readable as Parquet: {str(error)[:200]}.", hint="Send a whole Parquet file."
         ) from error
 
 
-def _within(file: pq.ParquetFile, limit: int) -> pa.Table:
-    """Read batch by batch: a file that says less than it unpacks to is stopped on the way."""
+def _within(body: bytes, schema: pa.Schema, limit: int) -> pa.Table:
+    """Read batch by batch: a file that says less than it unpacks to is stopped on the way.
+
+    Texts are read as dictionaries first, since one long text that a thousand rows share lies there only once.
+    """
+    texts = [item.name for item in schema if _is_text(item.type)]
+    nested = any(pa.types.is_nested(item.type) for item in schema)
+    file = pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts, page_checksum_verification=True)
     batches, size = [], 0
-    for batch in file.iter_batches(batch_size=8_192, use_threads=False):
-        size += batch.nbytes
+    for batch in file.iter_batches(batch_size=_NESTED_ROWS if nested else _FLAT_ROWS, use_threads=False):
+        size += sum(map(_size, batch.columns))
         if size > limit:
             raise TooLarge(f"The file unpacks to over {limit} bytes.", hint=_HINT)
-        batches.append(batch)
-    return pa.Table.from_batches(batches, file.schema_arrow).combine_chunks()
+        batches.append(pa.table(list(map(_plain, batch.columns)), batch.schema.names))
+    if not batches:
+        return schema.empty_table()
+    return pa.concat_tables(batches).combine_chunks()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _size(column: pa.Array) -> int:
+    """Return a column's bytes, a dictionary's counted as often as its values are there."""
+    if not isinstance(column, pa.DictionaryArray) or not _is_text(column.type.value_type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return 4 * len(column) + int(pc.sum(lengths).as_py() or 0)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.cast(column.type.value_type) if isinstance(column, pa.DictionaryArray) else column
