@@ -145,11 +145,10 @@ def test_endless_nesting_is_refused_while_it_arrives() -> None:
 def test_a_huge_announced_length_costs_no_more_than_the_limit(head: bytes) -> None:
     stream = ForwardStream(1 << 20)
     stream.feed(head)
-    taken = 0
+    for _ in range(15):
+        assert stream.feed(bytes(64 << 10)) == []
     with pytest.raises(ForwardError, match="over the limit"):
-        while stream.feed(bytes(64 << 10)) == []:
-            taken += 64 << 10
-    assert taken <= 1 << 20
+        stream.feed(bytes(64 << 10))
 
 
 EVENT = st.dictionaries(
