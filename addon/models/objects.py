@@ -119,6 +119,10 @@ class ObjectStore(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already are passed over."""
 
+    @property
+    def deletes_in_one_step(self) -> bool:
+        """Whether ``delete_all`` takes a folder out of sight at once, for every process."""
+
     def delete_all(self, prefix: str) -> None:
         """Delete the folder ``prefix`` with every object below it; fine when there is none.
 

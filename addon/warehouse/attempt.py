@@ -65,6 +65,7 @@ class Attempt:
             if schema is not None:
                 _grow(table, schema)
             failpoints.hit("commit.pre")
+            known = table.version()
             self._write(table, actions, transactions)
         except (DeltaError, OSError) as error:
             failure = self._log.failure(error)
@@ -72,6 +73,9 @@ class Attempt:
             if failure is error and not isinstance(error, CommitFailedError):
                 raise
             return False
+        if table.version() == known + 1:
+            for one in transactions:
+                self._log.transactions.committed(known + 1, one.app_id, one.version)
         failpoints.hit("commit.unsynced")
         self._log.settle(table, before)
         return True

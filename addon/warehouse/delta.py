@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from addon.warehouse.attempt import Attempt
-from addon.warehouse.files import FileSet
+from addon.warehouse.files import FileSet, TableState
+from addon.warehouse.history import History
 from addon.warehouse.schema import TableSchema, from_delta
+from addon.warehouse.transactions import Transactions
 from platform_core.base import failpoints
 from platform_core.base.errors import NotFound, Unavailable
 from platform_core.base.logs import get_logger
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 CHECKPOINT_EVERY = 50
 _SETTINGS = {"delta.logRetentionDuration": "interval 15 minutes", "delta.enableExpiredLogCleanup": "true"}
 _ATTEMPTS = 10
+_DROPPED = "sluice.dropped"
+"""A table property: the table is being deleted, and is none any more."""
+_DELETING_S = 600.0
+"""After this long a deletion that is not finished was given up."""
 
 log = get_logger(__name__)
 
@@ -59,20 +65,6 @@ class DataFile:
         return AddAction(self.name, self.size, {}, int(time.time() * 1000), new_data, json.dumps(stats))
 
 
-@dataclass(frozen=True, slots=True)
-class TableState:
-    """What one version of a table consists of."""
-
-    version: int
-    schema: TableSchema
-    files: FileSet
-
-    @classmethod
-    def of(cls, table: DeltaTable) -> TableState:
-        """Read a handle's version."""
-        return cls(table.version(), from_delta(table.schema()), FileSet.of(table))
-
-
 class DeltaLog:
     """A held handle on one table. Not thread-safe: the store locks per table."""
 
@@ -85,14 +77,15 @@ class DeltaLog:
         self._table: DeltaTable | None = None
         self._stamp: str | None = None
         self._checkpoint = 0
-        self._idle: dict[str, float] = {}
         self._state: tuple[str, int, TableState] | None = None
+        self.transactions = Transactions(self.entry)
+        self.history = History(objects, prefix, self.entry)
 
     # The handle
     # ----------------------------------------------------------------------------------------------------
 
-    def _handle(self) -> DeltaTable | None:
-        """Return the newest version's handle, None while there is no table.
+    def _handle(self, *, newest: bool = True) -> DeltaTable | None:
+        """Return a handle on the table, None while there is none; the newest version's unless told otherwise.
 
         The newest entry that is known must be the one that was read: after a drop, and after a clean-up
         that went past it, the log is read anew.
@@ -100,8 +93,9 @@ class DeltaLog:
         try:
             if self._table is not None:
                 if self._stamp is not None and self._stamp_of(self._table) == self._stamp:
-                    self._refresh(self._table)
-                    return self._table
+                    if newest:
+                        self._refresh(self._table)
+                    return None if _DROPPED in self._table.metadata().configuration else self._table
                 self._table = None
             self._table = self._open()
         except (DeltaError, OSError) as error:
@@ -124,12 +118,27 @@ class DeltaLog:
 
     def _open(self) -> DeltaTable | None:
         self._objects.mend_log(self.prefix)
-        if not DeltaTable.is_deltatable(self._place.uri, dict(self._place.options)):
+        # Not DeltaTable.is_deltatable: it holds the interpreter lock while it waits for the network.
+        if next(self._objects.list(self._log_prefix), None) is None:
             return None
-        table = self._load()
+        try:
+            table = self._load()
+        except DeltaError:
+            if self._has_begin():
+                raise
+            return None
+        if _DROPPED in table.metadata().configuration:
+            return None
+        self.transactions.forget()
+        self.history.forget_live()
         self._checkpoint = self._last_checkpoint()
         self._stamp = self._stamp_of(table)
         return table
+
+    def _has_begin(self) -> bool:
+        """Tell whether there is what a reader of the log begins with; a deletion takes that away first."""
+        names = [info.key.rpartition("/")[2] for info in self._objects.list(self._log_prefix)]
+        return any("checkpoint" in name or name == _entry(0) for name in names)
 
     def _load(self, version: int | None = None) -> DeltaTable:
         return DeltaTable(self._place.uri, version=version, storage_options=dict(self._place.options))
@@ -152,10 +161,14 @@ class DeltaLog:
         table = self._handle()
         return None if table is None else from_delta(table.schema())
 
-    def committed(self, writer: str, segment: int) -> bool:
-        """Tell whether the writer's segment (or a later one) is in the table."""
-        table = self._handle()
-        return table is not None and _has(table, writer, segment)
+    def committed(self, writer: str, segment: int, *, newest: bool = True) -> bool:
+        """Tell whether the writer's segment (or a later one) is in the table, or in the version held."""
+        table = self._handle(newest=newest)
+        return table is not None and self._has(table, writer, segment)
+
+    def _has(self, table: DeltaTable, writer: str, segment: int) -> bool:
+        last = self.transactions.last(table, writer)
+        return last is not None and last >= segment
 
     def identity(self) -> str | None:
         """Return the id of the table that is there now, None without one; another one after a drop."""
@@ -168,17 +181,40 @@ class DeltaLog:
         The newest version's are kept from one call to the next.
 
         Raises:
-            DeltaError: there is no such version (any more).
+            NotFound: there is no such version (any more).
         """
         table = self._handle()
         if table is None:
             return None
         if version is not None and version != table.version():
-            return TableState.of(self._load(version))
+            return self._older(table, version)
         identity = str(table.metadata().id)
         if self._state is None or self._state[:2] != (identity, table.version()):
-            self._state = identity, table.version(), TableState.of(table)
+            self._state = identity, table.version(), _state_of(table)
         return self._state[2]
+
+    def _older(self, table: DeltaTable, version: int) -> TableState:
+        kept = self.history.state(version) if 0 <= version < table.version() else None
+        if kept is None:
+            raise NotFound(f"The table has no version {version}, or not any more.")
+        return kept
+
+    def version_at(self, at: int) -> int | None:
+        """Return the version that was the newest at a time (ms); None when that is not known (any more)."""
+        table = self._handle()
+        return None if table is None else self.history.version_at(at, table.version())
+
+    def pin(self, name: str, version: int | None) -> TableState | None:
+        """Keep a version, the newest by default, until ``history.unpin``; None when the name is taken.
+
+        Raises:
+            NotFound: there is no such version (any more).
+        """
+        state = self.state(version)
+        if state is None:
+            raise NotFound("The table is empty: it has no version to pin.")
+        schema = DeltaSchema(state.schema.delta_fields()).to_json()
+        return state if self.history.pin(name, state, schema) else None
 
     def has_files(self, names: pa.StringArray) -> bool:
         """Tell whether all of a version's files are still there."""
@@ -197,11 +233,13 @@ class DeltaLog:
         """
         actions: list[AddAction | RemoveAction] = [file.action() for file in files]
         attempt = Attempt(self)
-        for _ in range(_ATTEMPTS):
-            table = self._handle()
+        for number in range(_ATTEMPTS):
+            # At first a handle that is not the newest will do: what it does not know of our own writer is a
+            # conflict, the rest is none.
+            table = self._handle(newest=number > 0)
             if table is not None and attempt.landed(table):
                 return True
-            if table is not None and _has(table, writer, segment):
+            if table is not None and self._has(table, writer, segment):
                 return False
             if attempt.commit(table, schema, actions, [Transaction(writer, segment)]):
                 return True
@@ -234,14 +272,22 @@ class DeltaLog:
         )
 
     def create(self, schema: TableSchema) -> DeltaTable:
-        """Make the table; DeltaError when another writer has just made it."""
+        """Make the table; CommitFailedError when another writer has just made it, or is deleting it."""
         self._objects.make_table(self.prefix)
-        table = DeltaTable.create(
-            self._place.uri,
-            DeltaSchema(schema.delta_fields()),
-            configuration=_SETTINGS,
-            storage_options=dict(self._place.options),
-        )
+        try:
+            table = DeltaTable.create(
+                self._place.uri,
+                DeltaSchema(schema.delta_fields()),
+                configuration=_SETTINGS,
+                storage_options=dict(self._place.options),
+            )
+        except DeltaError as error:
+            if "already exists" not in str(error):
+                raise
+            self._finish_deletion()
+            raise CommitFailedError(str(error)) from error
+        self.transactions.forget()
+        self.history.forget_live()
         self._checkpoint = 0
         self._sync_log([0])
         self._objects.sync(self.prefix, [])
@@ -272,41 +318,75 @@ class DeltaLog:
         try:
             with self._objects.checkpoint(self.prefix, table.version()):
                 table.create_checkpoint()
+            self.history.archive(_state_of(table), table.schema().to_json())
             table.cleanup_metadata()
         except (DeltaError, OSError) as error:
             # The commit stands without it; the next commit tries again.
             log.warning("delta_checkpoint_failed", table=self.prefix, error=str(error))
         self._table = None
 
+    # Deleting
+    # ----------------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Delete the table: log, files, everything.
+
+        Where that cannot be one step, a last commit first says that the table is dropped. Every commit that
+        others are about to make conflicts with it, and none lands in the log while it is being deleted.
+        """
+        if not self._objects.deletes_in_one_step:
+            self.bury()
+        self._objects.delete_all(self.prefix)
+        self.forget()
+
+    def bury(self) -> None:
+        """Make that last commit."""
+        for _ in range(_ATTEMPTS):
+            table = self._handle()
+            if table is None:
+                return
+            try:
+                table.alter.set_table_properties({_DROPPED: "true"}, raise_if_not_exists=False)
+            except (DeltaError, OSError) as error:
+                failure = self.failure(error)
+                self.forget()
+                if failure is error and not isinstance(error, CommitFailedError):
+                    raise
+            else:
+                return
+        raise self._busy()
+
+    def _finish_deletion(self) -> None:
+        """Delete what is left of a dropped table's log when whoever was deleting it has given up."""
+        left = list(self._objects.list(self._log_prefix))
+        newest = max((info.modified for info in left), default=0.0)
+        if left and time.time() - newest > _DELETING_S and self._open() is None:
+            self._objects.delete_all(self._log_prefix)
+
     # Upkeep
     # ----------------------------------------------------------------------------------------------------
 
-    def sweep(self, keep_s: float) -> int:
-        """Delete data files that the newest version has not named for ``keep_s``; return how many.
+    def sweep(self, keep_s: float, now: float) -> int:
+        """Delete the files that no version of the last ``keep_s`` seconds and no pin names; return how many.
 
-        How long is known from earlier calls, so a restart begins anew: no file goes early.
+        ``now`` is Unix seconds. A file that never was in the table goes when it is that old.
         """
         table = self._handle()
         if table is None:
             return 0
-        found = [
-            info.key.removeprefix(f"{self.prefix}/")
+        found = {
+            info.key.removeprefix(f"{self.prefix}/"): info.modified
             for info in self._objects.list(self.prefix)
             if info.key.endswith(".parquet") and not info.key.startswith(self._log_prefix)
-        ]
-        active = set(FileSet.of(table).names.to_pylist())
-        now = time.monotonic()
-        self._idle = {name: self._idle.get(name, now) for name in found if name not in active}
-        old = [name for name, since in self._idle.items() if now - since >= keep_s]
-        self._objects.delete(f"{self.prefix}/{name}" for name in old)
-        for name in old:
-            del self._idle[name]
-        return len(old)
+        }
+        gone = self.history.unneeded(found, _state_of(table), now - keep_s)
+        self._objects.delete(f"{self.prefix}/{name}" for name in gone)
+        self.history.forget(int((now - keep_s) * 1000))
+        return len(gone)
 
 
-def _has(table: DeltaTable, writer: str, segment: int) -> bool:
-    version = table.transaction_version(writer)
-    return version is not None and version >= segment
+def _state_of(table: DeltaTable) -> TableState:
+    return TableState(table.version(), from_delta(table.schema()), FileSet.of(table))
 
 
 def _entry(version: int) -> str:

@@ -168,6 +168,10 @@ class DeltaWarehouse:
             table = pa.concat_tables([table, aligned(rows, typed.schema)])
         return Prepared(ref, table, typed.schema, typed.rejected)
 
+    def misfits(self, prepared: Prepared) -> dict[str, int]:
+        """Return how many values of prepared rows did not fit, by column (``Typer.misfits``)."""
+        return self._typing().misfits(prepared.table, prepared.schema)
+
     def committed(self, ref: TableRef, writer: str, segment: int) -> bool:
         """Tell whether the writer's segment is in the table already."""
         own = self._of(ref)
@@ -179,7 +183,8 @@ class DeltaWarehouse:
         own = self._of(prepared.ref)
         with own.lock:
             columns = prepared.schema.columns
-            if own.log.committed(writer, segment) or not prepared.table.num_rows:
+            known = own.log.committed(writer, segment, newest=False)
+            if known or not prepared.table.num_rows:
                 return Committed(columns, 0, None)
             file = self.write(prepared, f"{writer}-{segment:020d}")
             return self.commit_files(prepared.ref, [file], prepared.schema, writer, segment)
@@ -274,7 +279,7 @@ class DeltaWarehouse:
         deleted = 0
         for own in tables:
             with own.lock:
-                deleted += own.log.sweep(self._keep_s)
+                deleted += own.log.sweep(self._keep_s, self._clock.now())
         return deleted
 
     # Reading
@@ -326,8 +331,7 @@ class DeltaWarehouse:
         """Delete a table's files; nothing of it is left on disk."""
         own = self._of(ref)
         with own.lock:
-            self.objects.delete_all(own.log.prefix)
-            own.log.forget()
+            own.log.drop()
 
     def drop_account(self, account_id: int) -> None:
         """Delete all of an account's files."""
@@ -336,11 +340,19 @@ class DeltaWarehouse:
         for table in mine:
             table.lock.acquire()
         try:
+            if not self.objects.deletes_in_one_step:
+                for prefix in self._table_prefixes(str(account_id)):
+                    DeltaLog(self.objects, prefix).bury()
             self.objects.delete_all(str(account_id))
         finally:
             for table in mine:
                 table.log.forget()
                 table.lock.release()
+
+    def _table_prefixes(self, folder: str) -> list[str]:
+        """Return the tables below a folder, in the order of their names."""
+        parts = (info.key.partition("/_delta_log/") for info in self.objects.list(folder))
+        return list(dict.fromkeys(prefix for prefix, log_, _ in parts if log_))
 
     def close(self) -> None:
         """Free the typing engine; committed tables need no closing."""

@@ -154,6 +154,11 @@ class LocalObjects:
         for key in keys:
             self.path(key).unlink(missing_ok=True)
 
+    @property
+    def deletes_in_one_step(self) -> bool:
+        """A folder is renamed."""
+        return True
+
     def delete_all(self, prefix: str) -> None:
         """Move the folder out of sight in one step, then delete it; also what an interrupted call left."""
         folder, trash = self.path(prefix.rstrip("/")), self._root / _TRASH

@@ -38,6 +38,7 @@ _FULL = re.compile(r"\b507\b|StorageFull|InsufficientStorage|QuotaExceeded|No sp
 _REMOTE = re.compile(r"Generic S3 error|HTTP error|error sending request|Server returned")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _CUT = re.compile(r"\s*(?:: <\?xml|<Error>|\n\nDebug source).*", re.DOTALL)
+_ORNAMENT = re.compile(r"\x1b\[\d+m|↳")
 _LOG = "/_delta_log/"
 
 
@@ -203,6 +204,11 @@ class S3Objects:
             with self._asking(gone[0]):
                 obstore.delete(self._store, gone)
 
+    @property
+    def deletes_in_one_step(self) -> bool:
+        """Objects are deleted one by one."""
+        return False
+
     def delete_all(self, prefix: str) -> None:
         """Delete what is below the folder, in such an order that no half of a table can be read.
 
@@ -293,5 +299,5 @@ def _plain(error: Exception) -> str:
     """Return an error in one line, without the server's page: some quote the credentials' id in theirs."""
     text = str(error)
     code = _CODE.search(text)
-    line = " ".join(_CUT.sub("", text).replace("[31m↳[0m", "").replace("\x1b", "").split())
+    line = " ".join(_ORNAMENT.sub("", _CUT.sub("", text)).split())
     return f"{line} ({code[1]})" if code else line
