@@ -93,24 +93,25 @@ def _last_end(data: bytes, limit: int, *, quotes: bool) -> int:
     if not quotes:
         return data.rfind(b"\n", 0, limit) + 1
     inside = data.count(b'"', 0, limit) % 2
-    while (at := data.rfind(b"\n", 0, limit)) >= 0:
-        inside = (inside + data.count(b'"', at, limit)) % 2
-        if not inside:
+    while limit > 0:
+        quote = data.rfind(b'"', 0, limit)
+        if not inside and (at := data.rfind(b"\n", quote + 1, limit)) >= 0:
             return at + 1
-        limit = at
+        limit, inside = quote, 1 - inside  # from quote to quote: what lies between is all in or all out
     return 0
 
 
 def _first_end(data: bytes, *, quotes: bool) -> int:
     """Return where the first row ends; 0 when it does not."""
     start = 0
-    inside = 0
-    while (at := data.find(b"\n", start)) >= 0:
-        inside += data.count(b'"', start, at) if quotes else 0
-        if inside % 2 == 0:
-            return at + 1
-        start = at + 1
-    return 0
+    while quotes:
+        quote, end = data.find(b'"', start), data.find(b"\n", start)
+        if quote < 0 or 0 <= end < quote:
+            break
+        start = data.find(b'"', quote + 1) + 1
+        if not start:
+            return 0
+    return data.find(b"\n", start) + 1
 
 
 def text_pieces(
