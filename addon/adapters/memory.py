@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from addon.models.tables import Column, TableRef
 
@@ -22,6 +24,7 @@ class MemoryCatalog:
         self.columns: dict[TableRef, Sequence[Column]] = {}
         self.rows: dict[TableRef, int] = {}
         self.last_time: dict[TableRef, int] = {}
+        self.misfits: dict[TableRef, Counter[str]] = {}
         self._marks: dict[tuple[TableRef, str], int] = {}
 
     def ensure_table(self, ref: TableRef) -> None:
@@ -32,13 +35,14 @@ class MemoryCatalog:
         """Tell whether the table is there."""
         return ref in self.tables
 
-    def record_flush(
+    def record_flush(  # noqa: PLR0917 - the facts of one commit
         self,
         ref: TableRef,
         columns: Sequence[Column],
         rows: int,
         last_time: int | None,
         mark: tuple[str, int] | None = None,
+        misfits: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Note what a flush committed, a segment once."""
         if mark is not None:
@@ -47,6 +51,7 @@ class MemoryCatalog:
                 return
             self._marks[ref, writer] = segment
         self.columns[ref] = columns
+        self.misfits.setdefault(ref, Counter()).update(misfits)
         self.rows[ref] = self.rows.get(ref, 0) + rows
         if last_time is not None:
             self.last_time[ref] = max(last_time, self.last_time.get(ref, last_time))

@@ -47,7 +47,7 @@ def _disk(rooms: Rooms) -> str:
 def metrics(rooms: Rooms) -> Response:
     """Return counters in Prometheus' text form, and whether the last round found the audit log unchanged."""
     stats = getattr(rooms.ingestor, "stats", None)
-    names = ("batches", "duplicates", "bytes", "rows", "dead_letters", "flushes", "flush_failures")
+    names = ("batches", "duplicates", "bytes", "rows", "dead_letters", "misfits", "flushes", "flush_failures")
     lines = []
     for name in names:
         if hasattr(stats, name):

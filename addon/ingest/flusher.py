@@ -72,6 +72,8 @@ class Flushed:
     corrupt_ranges: int
     quarantined: int = 0
     """Batches, or the rows of one table, that could not be flushed and were put aside."""
+    misfits: int = 0
+    """Values that did not fit their column and stay in the rows' overflow."""
 
 
 class Flusher:
@@ -99,6 +101,7 @@ class Flusher:
         self._quarantine = Quarantine(wal.folder.folder / "quarantine", wal.disk)
         self.attempts = Attempts(wal.folder.folder, wal.disk)
         self._commits: Counter[TableRef] = Counter()
+        self._misfits = 0
         self._due: queue.SimpleQueue[TableRef] = queue.SimpleQueue()
 
     def read(self, segment: Segment) -> tuple[list[Record], int]:
@@ -127,6 +130,7 @@ class Flusher:
         Raises:
             OSError, SluiceError: nothing is lost; call again later.
         """
+        self._misfits = 0
         records, corrupt = self.read(segment)
         fresh = choose(records, segment.number)
         if isolate:
@@ -142,7 +146,7 @@ class Flusher:
         self._record_uploads(records)
         self._wal.discard(segment)
         self._count_commits([item.ref for item in prepared])
-        return Flushed(records, rows, staged.dead_letters, staged.discarded, corrupt, bad)
+        return Flushed(records, rows, staged.dead_letters, staged.discarded, corrupt, bad, self._misfits)
 
     def give_up(self, segment: Segment) -> Flushed:
         """Move a segment that fails even piece by piece to the quarantine, as it is."""
@@ -269,12 +273,14 @@ class Flusher:
     def _commit(self, item: Prepared, segment: int) -> int:
         writer = self._wal.folder.writer.name
         done = self._warehouse.commit(item, writer, segment)
+        misfits = self._warehouse.misfits(item)
+        self._misfits += sum(misfits.values())
         failpoints.hit("catalog.write")
         if item.table.num_rows:
             # Also when the rows were committed before a crash: the mark tells whether they were counted.
             newest = pc.max(item.table["time"]).as_py()
             rows = item.table.num_rows
-            self._catalog.record_flush(item.ref, done.columns, rows, newest, (writer, segment))
+            self._catalog.record_flush(item.ref, done.columns, rows, newest, (writer, segment), misfits)
         return done.rows
 
     def _record_uploads(self, records: Sequence[Record]) -> None:

@@ -67,6 +67,8 @@ class IngestStats:
     flush_failures: int = 0
     recovered_batches: int = 0
     quarantined: int = 0
+    misfits: int = 0
+    """Stored values that did not fit their column."""
 
 
 class IngestService:
@@ -351,6 +353,7 @@ class IngestService:
             stats.discarded_tables += done.discarded
             stats.corrupt_ranges += done.corrupt_ranges
             stats.quarantined += done.quarantined
+            stats.misfits += done.misfits
 
     def _flush_segment(self, segment: Segment) -> Flushed:
         """Flush a segment; one that keeps failing by itself is taken apart so that it blocks nothing else."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,3 +49,18 @@ class TableInfo:
     imported_at: float | None
     created_at: float
     updated_at: float
+
+
+@dataclass(slots=True)
+class ColumnDrift:
+    """How a column came to be what it is; times are Unix seconds of the flushes."""
+
+    types: list[tuple[str, float]] = field(default_factory=list)
+    """Each type that it has had and since when: the first is how it appeared, a later one a widening.
+
+    Empty for a column that is older than this record.
+    """
+    misfits: int = 0
+    """Stored values that did not fit; the rows have NULL in the column and the value in ``_overflow``."""
+    first_misfit: float | None = None
+    last_misfit: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from addon.models.tables import Column, Snapshot, TableRef
@@ -83,17 +84,19 @@ class Catalog(Protocol):
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there (a dropped table's late batches are discarded)."""
 
-    def record_flush(
+    def record_flush(  # noqa: PLR0917 - the facts of one commit
         self,
         ref: TableRef,
         columns: Sequence[Column],
         rows: int,
         last_time: int | None,
         mark: tuple[str, int] | None = None,
+        misfits: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time.
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
+        ``misfits`` are the values that did not fit, by column.
         """
 
 

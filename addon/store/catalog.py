@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from addon.models.accounts import AccountState
-from addon.models.catalog import DatabaseInfo, DeclaredColumn, TableInfo
+from addon.models.catalog import ColumnDrift, DatabaseInfo, DeclaredColumn, TableInfo
+from addon.models.moves import TableMove, default_place
 from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import declared_text, table_info
 from addon.store.database import Database, insert_ignoring
+from addon.store.drift import count_misfits, drift_of, forget_drift
 from addon.store.flush_marks import first_count, forget_marks
 from addon.store.recent import KEEP_S, Recent
-from addon.store.schema import ACCOUNTS, DATABASES, FLUSHES, TABLES, UPLOADS, USAGE
+from addon.store.schema import (
+    ACCOUNTS,
+    COLUMN_HISTORY,
+    COLUMN_MISFITS,
+    DATABASES,
+    FLUSHES,
+    TABLE_MOVES,
+    TABLES,
+    UPLOADS,
+    USAGE,
+)
 from addon.store.stored_rows import count_rows, table_is, usage_month
+from addon.store.table_moves import free_place, moves
 from platform_core.base.errors import Conflict, Forbidden, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from platform_core.base.clock import Clock
+
+
+_OF_ACCOUNT = (TABLES, DATABASES, UPLOADS, FLUSHES, USAGE, COLUMN_HISTORY, COLUMN_MISFITS, TABLE_MOVES)
 
 
 def _database_is(account_id: int, name: str) -> sa.ColumnElement[bool]:
@@ -35,6 +52,21 @@ class SqlCatalog:
         self._database = database
         self._clock = clock
         self._existing: Recent[bool] = Recent(clock, keep_s)
+        self._places: Recent[str] = Recent(clock, keep_s)
+
+    def forget_cached(self) -> None:
+        """Look up anew which tables there are, and where; called after a table got another name."""
+        self._existing.forget()
+        self._places.forget()
+
+    def place(self, ref: TableRef) -> str:
+        """Return where the table's files lie within the account's folder, there or not."""
+        return self._places.get(ref, lambda: self._place(ref))
+
+    def _place(self, ref: TableRef) -> str:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(TABLES.c.storage).where(table_is(ref))).one_or_none()
+        return default_place(ref) if row is None or row.storage is None else str(row.storage)
 
     # What ingest needs
 
@@ -51,7 +83,7 @@ class SqlCatalog:
                     raise Forbidden(f"The account {ref.account_id} was deprovisioned.")
                 self._insert_database(connection, ref.account_id, ref.database)
                 self._insert_table(connection, ref)
-            self._existing.forget()
+            self.forget_cached()
 
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there, or was a moment ago by the doing of another process."""
@@ -61,22 +93,35 @@ class SqlCatalog:
         with self._database.read() as connection:
             return connection.execute(sa.select(TABLES.c.id).where(table_is(ref))).first() is not None
 
-    def record_flush(
+    def moves(self, account_ids: frozenset[int]) -> list[TableMove]:
+        """Return which tables of the accounts got another name lately, in the order of time."""
+        with self._database.read() as connection:
+            return moves(connection, account_ids)
+
+    def record_flush(  # noqa: PLR0917 - the facts of one commit
         self,
         ref: TableRef,
         columns: Sequence[Column],
         rows: int,
         last_time: int | None,
         mark: tuple[str, int] | None = None,
+        misfits: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time.
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
+        ``misfits`` are the values that did not fit, by column.
         """
         with self._database.write() as connection:
             if mark is None or first_count(connection, ref, *mark):
                 now = self._clock.now()
                 count_rows(connection, ref, columns, rows, last_time=last_time, now=now)
+                count_misfits(connection, ref, misfits, now)
+
+    def drift(self, ref: TableRef) -> dict[str, ColumnDrift]:
+        """Return how the table's columns came to be, as far as it is known, by column."""
+        with self._database.read() as connection:
+            return drift_of(connection, ref)
 
     # Databases
 
@@ -156,8 +201,9 @@ class SqlCatalog:
             connection.execute(sa.delete(TABLES).where(within))
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, account_id, name)
+            forget_drift(connection, account_id, name)
             connection.execute(sa.delete(DATABASES).where(_database_is(account_id, name)))
-        self._existing.forget()
+        self.forget_cached()
         return [TableRef(account_id, name, table.name) for table in tables]
 
     # Tables
@@ -220,7 +266,7 @@ class SqlCatalog:
         with self._database.write() as connection:
             if self._insert_table(connection, ref) == 0:
                 raise Conflict(f"Table '{ref.database}.{ref.table}' exists already.")
-        self._existing.forget()
+        self.forget_cached()
         if options:
             self.update_table(ref, **options)
 
@@ -264,7 +310,8 @@ class SqlCatalog:
             connection.execute(sa.delete(TABLES).where(table_is(ref)))
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, ref.account_id, ref.database, ref.table)
-        self._existing.forget()
+            forget_drift(connection, ref.account_id, ref.database, ref.table)
+        self.forget_cached()
 
     # Accounts
 
@@ -280,9 +327,9 @@ class SqlCatalog:
     def forget_account(self, account_id: int) -> None:
         """Delete every entry of a deprovisioned account."""
         with self._database.write() as connection:
-            for table in (TABLES, DATABASES, UPLOADS, FLUSHES, USAGE):
+            for table in _OF_ACCOUNT:
                 connection.execute(sa.delete(table).where(table.c.account_id == account_id))
-        self._existing.forget()
+        self.forget_cached()
 
     def _insert_database(self, connection: sa.Connection, account_id: int, name: str) -> int:
         now = self._clock.now()
@@ -301,6 +348,7 @@ class SqlCatalog:
             "detect_schema": True,
             "include_v": True,
             "delete_protected": False,
+            "storage": free_place(connection, ref),
             "created_at": now,
             "updated_at": now,
         }

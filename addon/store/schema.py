@@ -137,6 +137,31 @@ FLUSHES = sa.Table(
 )
 """The newest log segment of each writer whose rows the table's counters hold."""
 
+COLUMN_HISTORY = sa.Table(
+    "column_history",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("database_name", sa.String(128), primary_key=True),
+    sa.Column("table_name", sa.String(128), primary_key=True),
+    sa.Column("column_name", sa.String(128), primary_key=True),
+    sa.Column("type", sa.String(16), primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+)
+"""When a table's column first had a type: its first type is how it appeared, a later one a widening."""
+
+COLUMN_MISFITS = sa.Table(
+    "column_misfits",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("database_name", sa.String(128), primary_key=True),
+    sa.Column("table_name", sa.String(128), primary_key=True),
+    sa.Column("column_name", sa.String(128), primary_key=True),
+    sa.Column("values", sa.BigInteger(), nullable=False),
+    sa.Column("first_at", sa.Float(53), nullable=False),
+    sa.Column("last_at", sa.Float(53), nullable=False),
+)
+"""Stored values that did not fit their column, counted with the flush that stored them."""
+
 NODES = sa.Table(
     "nodes",
     METADATA,
@@ -260,3 +285,17 @@ BULK_PARTS = sa.Table(
     sa.Column("size", sa.BigInteger(), nullable=False),
     sa.Column("records", sa.BigInteger(), nullable=False),
 )
+
+TABLE_MOVES = sa.Table(
+    "table_moves",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("account_id", _ID, nullable=False),
+    sa.Column("database_name", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("new_database", sa.String(128), nullable=False),
+    sa.Column("new_name", sa.String(128), nullable=False),
+    sa.Column("moved_at", sa.Float(53), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Tables that got another name, by the name that they had; a swap is two rows of one time."""

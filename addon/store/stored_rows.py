@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from addon.store.catalog_rows import columns_text
 from addon.store.database import insert_ignoring
+from addon.store.drift import note_columns
 from addon.store.schema import TABLES, USAGE
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def count_rows(
     now: float,
 ) -> None:
     """Add ``rows`` to the table's count and to the account's month; note the columns and the newest time."""
+    note_columns(connection, ref, columns, now)
     newest: Any = TABLES.c.last_log_time
     if last_time is not None:
         newest = sa.case((newest >= last_time, newest), else_=last_time)

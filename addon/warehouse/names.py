@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 OVERFLOW = "_overflow"
 """The physical column of misfits, JSON text keyed by the sender's own spelling; never shown."""
+DUPLICATES = "_duplicates"
+"""The overflow's key for the earlier values of keys that were there twice."""
 MAX_COLUMN_NAME = 128
 _OTHER = re.compile(r"[^a-z0-9_]")
 

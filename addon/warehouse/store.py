@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,14 +29,16 @@ from addon.warehouse.parquet import sorted_by_time, write_parquet
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
 from platform_core.base import failpoints
+from platform_core.base.clock import SystemClock
 from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from addon.models.objects import Lease, ObjectStore
     from addon.warehouse.files import FileSet
+    from platform_core.base.clock import Clock
 
 FILE_DAMAGED = "table_file_damaged"
 log = get_logger(__name__)
@@ -43,7 +46,8 @@ log = get_logger(__name__)
 _NAME_DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 in its name: equal names mean equal bytes."""
 KEEP_S = 6.25 * 3600
-"""Seconds; the longest query may run for six hours."""
+"""Seconds; the longest query may run for six hours: no shorter history is safe."""
+HISTORY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,16 @@ class DeltaWarehouse:
         *,
         threads: int = 1,
         typing_memory: str = "1GB",
-        keep_s: float = KEEP_S,
+        keep_s: float = HISTORY_S,
+        clock: Clock | None = None,
     ) -> None:
         """Take the store (a folder stands for a local one), and DuckDB's threads and memory for typing.
 
-        ``keep_s`` is how long a file that was replaced stays for the queries that may still read it.
+        ``keep_s`` is how long a version can be read after another one has taken its place.
         """
         self.objects = LocalObjects(objects) if isinstance(objects, Path) else objects
         self._keep_s = keep_s
+        self._clock = clock or SystemClock()
         self._threads, self._memory = threads, typing_memory
         self._typer: Typer | None = None
         self._guard = threading.Lock()
@@ -120,6 +126,13 @@ class DeltaWarehouse:
             if known is None:
                 known = self._tables[ref] = _Table(self.objects, table_prefix(ref))
             return known
+
+    @contextmanager
+    def locked(self, ref: TableRef) -> Iterator[DeltaLog]:
+        """Lend the table's log; no other thread of this process commits to it meanwhile."""
+        own = self._of(ref)
+        with own.lock:
+            yield own.log
 
     def _typing(self) -> Typer:
         with self._guard:
@@ -300,13 +313,16 @@ class DeltaWarehouse:
             try:
                 state = own.log.state(version)
             except Exception as error:
-                if version is None:
+                if not isinstance(error, NotFound):
                     raise
-                raise NotFound(f"{ref.database}.{ref.table} has no version {version}.") from error
+                raise NotFound(
+                    f"{ref.database}.{ref.table} has no version {version}, or not any more.",
+                    hint="Name a newer version; pin a version that shall stay.",
+                ) from error
             if version is not None and state is not None and not own.log.has_files(state.files.names):
                 raise NotFound(
                     f"The files of version {version} of {ref.database}.{ref.table} were merged and deleted.",
-                    hint="Pin a newer version.",
+                    hint="Name a newer version; pin a version that shall stay.",
                 )
         if state is None:
             return None

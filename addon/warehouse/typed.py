@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from addon.warehouse import key_count, typing_sql
 from addon.warehouse.casting import cast
 from addon.warehouse.duplicates import split_duplicates
+from addon.warehouse.names import DUPLICATES, OVERFLOW
 from addon.warehouse.schema import TableSchema
 
 if TYPE_CHECKING:
@@ -119,6 +121,23 @@ class Typer:
                 out.rejected += piece.rejected
         out.table = pa.concat_tables([aligned(table, out.schema) for table in (out.table, *tables)])
         return out
+
+    def misfits(self, table: pa.Table, schema: TableSchema) -> dict[str, int]:
+        """Return how many values of typed rows did not fit, by column.
+
+        Values of keys that have no column count as the column ``_overflow``, rows with a key twice as
+        ``_duplicates``.
+        """
+        texts = table[OVERFLOW].drop_null()
+        if not len(texts):
+            return {}
+        with self._lock:
+            found = self._query(pa.table({"o": texts}), typing_sql.misfits())
+        keys, counts = schema.keys(), Counter[str]()
+        for key, count in zip(found["k"].to_pylist(), found["n"].to_pylist(), strict=True):
+            column = keys.get(key)
+            counts[column.name if column else DUPLICATES if key == DUPLICATES else OVERFLOW] += count
+        return dict(counts)
 
     def _type_safely(self, lines: pa.Table, schema: TableSchema) -> Typed:
         """Type a batch; one that DuckDB refuses is halved until the lines to blame stand alone."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from addon.warehouse.names import json_pointer, literal
+from addon.warehouse.names import DUPLICATES, json_pointer, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +59,11 @@ def key_numbers(columns: Sequence[Column] = ()) -> str:
         pointers = ", ".join(literal(json_pointer(_key(column))) for column in columns[1:])
         nulls = f" - len(list_filter(json_type(l, [{pointers}]), lambda kind: kind = 'NULL'))"
     return f"select len(json_keys(l)){nulls} as k from lt"  # noqa: S608 - quoted literals
+
+
+def misfits() -> str:
+    """Return the query for how often each key is in the overflow texts ``lt(o)``: k, n."""
+    return "select k, count(*) as n from (select unnest(json_keys(o)) as k from lt) group by k"
 
 
 def keys() -> str:
@@ -116,7 +121,7 @@ def slow(columns: Sequence[Column], *, unknown: bool) -> str:
             named = literal(msgspec.json.encode(_key(column)).decode() + ":")
             missed = f"c{n} is null and w{n} is null" if n in wide else f"c{n} is null"
             parts.append(f"case when x{n} is not null and {missed} then {named} || x{n} end")
-    parts += ["others" if unknown else "null", "'\"_duplicates\":' || d"]
+    parts += ["others" if unknown else "null", f"'\"{DUPLICATES}\":' || d"]
     shown = "".join([*(f", c{n}" for n in names), *(f", w{n}" for n in wide)])
     return (
         "select rn, reason, case when has_time then moment else rt end as c0"  # noqa: S608 - quoted parts only
