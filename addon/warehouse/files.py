@@ -12,15 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from deltalake import DeltaTable
     from numpy.typing import NDArray
 
     from addon.models.tables import Interval
+    from addon.warehouse.schema import TableSchema
 
-_FIRST, _LAST = -(2**63), 2**63 - 1
+FIRST, LAST = -(2**63), 2**63 - 1
+"""Bounds of a file whose times are not known."""
+RECORD_FIELDS = ("name", "size", "rows", "low", "high", "modified")
+Record = tuple[str, int, int, int, int, int]
+"""A file as plain values, in the order of ``RECORD_FIELDS``."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,47 @@ class FileSet:
     @classmethod
     def from_actions(cls, actions: pa.Table) -> FileSet:
         """Take the log's flattened add actions."""
-        low = _filled(actions, "min.time", _FIRST)
-        keys = pa.table({"low": low, "path": actions["path"]})
-        order = pc.sort_indices(keys, [("low", "ascending"), ("path", "ascending")])
-        take = order.to_numpy()
-        return cls(
-            actions["path"].take(order).combine_chunks().cast(pa.string()),
-            _filled(actions, "size_bytes", 0)[take],
-            _filled(actions, "num_records", 0)[take],
-            low[take],
-            _filled(actions, "max.time", _LAST)[take],
-            _filled(actions, "modification_time", 0)[take],
+        low = _filled(actions, "min.time", FIRST)
+        return cls._sorted(
+            actions["path"],
+            _filled(actions, "size_bytes", 0),
+            _filled(actions, "num_records", 0),
+            low,
+            _filled(actions, "max.time", LAST),
+            _filled(actions, "modification_time", 0),
         )
+
+    @classmethod
+    def from_columns(cls, columns: Sequence[pa.ChunkedArray]) -> FileSet:
+        """Take columns in the order of ``RECORD_FIELDS``."""
+        names, *numbers = columns
+        return cls._sorted(names, *(np.asarray(column.to_numpy(), dtype=np.int64) for column in numbers))
+
+    @classmethod
+    def from_records(cls, records: Iterable[Record]) -> FileSet:
+        """Take files as plain values."""
+        names, *numbers = list(zip(*records, strict=True)) or [() for _ in RECORD_FIELDS]
+        return cls._sorted(
+            pa.chunked_array([pa.array(names, pa.string())]),
+            *(np.array(values, dtype=np.int64) for values in numbers),
+        )
+
+    @classmethod
+    def _sorted(cls, names: pa.ChunkedArray, *numbers: NDArray[np.int64]) -> FileSet:
+        keys = pa.table({"low": numbers[2], "name": names})
+        order = pc.sort_indices(keys, [("low", "ascending"), ("name", "ascending")])
+        take = order.to_numpy()
+        ordered = pa.chunked_array([names.take(order).combine_chunks()], names.type).cast(pa.string())
+        return cls(ordered.combine_chunks(), *(values[take] for values in numbers))
+
+    def columns(self) -> list[pa.Array]:
+        """Return the columns in the order of ``RECORD_FIELDS``."""
+        numbers = (self.sizes, self.rows, self.low, self.high, self.modified)
+        return [self.names, *(pa.array(values) for values in numbers)]
+
+    def records(self) -> Iterator[Record]:
+        """Yield the files as plain values."""
+        yield from zip(*(column.to_pylist() for column in self.columns()), strict=True)
 
     def __len__(self) -> int:
         """Return how many files there are."""
@@ -65,7 +99,7 @@ class FileSet:
     @cached_property
     def bounds(self) -> tuple[int, int] | None:
         """The first and the last time that is known of; None without rows."""
-        known = (self.low != _FIRST) & (self.high != _LAST)
+        known = (self.low != FIRST) & (self.high != LAST)
         return (int(self.low[known].min()), int(self.high[known].max())) if known.any() else None
 
     def meeting(self, ranges: Sequence[Interval]) -> Sequence[int]:
@@ -75,6 +109,15 @@ class FileSet:
             chosen |= (self.low <= last) & (self.high >= first)
         positions: list[int] = np.flatnonzero(chosen).tolist()
         return positions
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """What one version of a table consists of."""
+
+    version: int
+    schema: TableSchema
+    files: FileSet
 
 
 def _filled(actions: pa.Table, name: str, missing: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from addon.models.moves import default_place
 from addon.models.tables import Column, Snapshot, TableRef
 from addon.warehouse.compaction import Merged, carry_out
 from addon.warehouse.delta import DataFile, DeltaLog
@@ -34,7 +35,7 @@ from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from addon.models.objects import Lease, ObjectStore
     from addon.warehouse.files import FileSet
@@ -66,6 +67,8 @@ class Prepared:
     table: pa.Table
     schema: TableSchema
     rejected: list[Rejected] = field(default_factory=list)
+    prefix: str = ""
+    """The table's folder when it was prepared, where the rows go even if it has another name by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,12 @@ class DeltaWarehouse:
         typing_memory: str = "1GB",
         keep_s: float = HISTORY_S,
         clock: Clock | None = None,
+        places: Callable[[TableRef], str] = default_place,
     ) -> None:
         """Take the store (a folder stands for a local one), and DuckDB's threads and memory for typing.
 
         ``keep_s`` is how long a version can be read after another one has taken its place.
+        ``places`` tells where a table's files lie within its account's folder: its name may have changed.
         """
         self.objects = LocalObjects(objects) if isinstance(objects, Path) else objects
         self._keep_s = keep_s
@@ -107,7 +112,8 @@ class DeltaWarehouse:
         self._threads, self._memory = threads, typing_memory
         self._typer: Typer | None = None
         self._guard = threading.Lock()
-        self._tables: dict[TableRef, _Table] = {}
+        self._places = places
+        self._tables: dict[str, _Table] = {}
         self.merged_bytes = 0
         """Bytes that merges have written; with those of the flushes they give the write amplification."""
 
@@ -118,13 +124,20 @@ class DeltaWarehouse:
 
     def folder(self, ref: TableRef) -> Path:
         """Return the table's local folder, there or not."""
-        return self.objects.path(table_prefix(ref))
+        return self.objects.path(self._prefix(ref))
+
+    def _prefix(self, ref: TableRef, place: str | None = None) -> str:
+        """Return the table's folder in the object store."""
+        return f"{ref.account_id}/{place or self._places(ref)}"
 
     def _of(self, ref: TableRef) -> _Table:
+        return self._at(self._prefix(ref))
+
+    def _at(self, prefix: str) -> _Table:
         with self._guard:
-            known = self._tables.get(ref)
+            known = self._tables.get(prefix)
             if known is None:
-                known = self._tables[ref] = _Table(self.objects, table_prefix(ref))
+                known = self._tables[prefix] = _Table(self.objects, prefix)
             return known
 
     @contextmanager
@@ -164,22 +177,21 @@ class DeltaWarehouse:
         ``seed`` gives a table that does not exist yet its first (name, type) columns. ``base`` is the schema
         to grow from, where rows prepared before have grown the table's own already.
         """
-        schema = base
+        schema, own = base, self._of(ref)
+        prefix = own.log.prefix
         if schema is None:
-            own = self._of(ref)
             with own.lock:
                 schema = own.log.schema() or seeded(seed)
         if seed:
             schema = schema.with_columns(seed)
         if lines is None:
-            return Prepared(
-                ref, aligned(rows, schema) if rows is not None else schema.arrow().empty_table(), schema
-            )
+            ready = aligned(rows, schema) if rows is not None else schema.arrow().empty_table()
+            return Prepared(ref, ready, schema, prefix=prefix)
         typed = self._typing().type_lines(lines.texts, lines.receipt, schema)
         table = typed.table
         if rows is not None:
             table = pa.concat_tables([table, aligned(rows, typed.schema)])
-        return Prepared(ref, table, typed.schema, typed.rejected)
+        return Prepared(ref, table, typed.schema, typed.rejected, prefix)
 
     def misfits(self, prepared: Prepared) -> dict[str, int]:
         """Return how many values of prepared rows did not fit, by column (``Typer.misfits``)."""
@@ -193,21 +205,21 @@ class DeltaWarehouse:
 
     def commit(self, prepared: Prepared, writer: str, segment: int) -> Committed:
         """Make prepared rows part of the table, durably and once; a repeated segment adds nothing."""
-        own = self._of(prepared.ref)
+        own = self._at(prepared.prefix or self._prefix(prepared.ref))
         with own.lock:
             columns = prepared.schema.columns
             known = own.log.committed(writer, segment, newest=False)
             if known or not prepared.table.num_rows:
                 return Committed(columns, 0, None)
             file = self.write(prepared, f"{writer}-{segment:020d}")
-            return self.commit_files(prepared.ref, [file], prepared.schema, writer, segment)
+            return self._commit_files(own, [file], prepared.schema, (writer, segment))
 
     def write(self, prepared: Prepared, name: str) -> DataFile:
         """Store prepared rows (at least one) as a file that no version names yet, durably.
 
         ``name`` begins the file's name. What is not committed within hours is swept away.
         """
-        return self._write(table_prefix(prepared.ref), name, prepared.table)
+        return self._write(prepared.prefix or self._prefix(prepared.ref), name, prepared.table)
 
     def commit_files(
         self, ref: TableRef, files: Sequence[DataFile], schema: TableSchema, writer: str, sequence: int
@@ -220,9 +232,14 @@ class DeltaWarehouse:
         Raises:
             Unavailable: others have changed the table so that the files do not fit; prepare them anew.
         """
-        own = self._of(ref)
+        return self._commit_files(self._of(ref), files, schema, (writer, sequence))
+
+    @staticmethod
+    def _commit_files(
+        own: _Table, files: Sequence[DataFile], schema: TableSchema, once: tuple[str, int]
+    ) -> Committed:
         with own.lock:
-            added = own.log.append(files, schema, writer, sequence)
+            added = own.log.append(files, schema, *once)
         if not added:
             return Committed(schema.columns, 0, None)
         newest = max((file.max_time for file in files), default=None)
@@ -343,16 +360,16 @@ class DeltaWarehouse:
     # Deleting
     # ---------------------------------------------------------------------------------------------------
 
-    def drop(self, ref: TableRef) -> None:
+    def drop(self, ref: TableRef, place: str | None = None) -> None:
         """Delete a table's files; nothing of it is left on disk."""
-        own = self._of(ref)
+        own = self._at(self._prefix(ref, place))
         with own.lock:
             own.log.drop()
 
     def drop_account(self, account_id: int) -> None:
         """Delete all of an account's files."""
         with self._guard:
-            mine = [table for ref, table in self._tables.items() if ref.account_id == account_id]
+            mine = [own for prefix, own in self._tables.items() if prefix.startswith(f"{account_id}/")]
         for table in mine:
             table.lock.acquire()
         try:
@@ -376,8 +393,3 @@ class DeltaWarehouse:
             if self._typer is not None:
                 self._typer.close()
                 self._typer = None
-
-
-def table_prefix(ref: TableRef) -> str:
-    """Return the table's folder in the object store."""
-    return f"{ref.account_id}/{ref.database}/{ref.table}"
