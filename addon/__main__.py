@@ -26,6 +26,7 @@ from platform_core.base.logs import configure_logs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_LOOPBACK = "127.0.0.1"
 _DRAIN_S = 3
 _KEEP_ALIVE_S = 150
 """Longer than a log router keeps an idle connection (144 s and a bit), so that it is the one to close."""
@@ -70,7 +71,9 @@ def _listen_to_ways(settings: Settings, tls: bool) -> dict[Way, socket.socket]:
             wanted[Way.SYSLOG_TLS] = settings.syslog_tls_port
         if settings.forward_local:
             wanted[Way.FORWARD_LOCAL] = settings.forward_local_port
-    return {way: _listen(settings.host, port) for way, port in wanted.items()}
+    # Whatever address the others listen on: what asks for no key is for this machine only.
+    hosts = {Way.FORWARD_LOCAL: _LOOPBACK}
+    return {way: _listen(hosts.get(way, settings.host), port) for way, port in wanted.items()}
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
