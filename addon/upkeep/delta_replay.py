@@ -16,6 +16,9 @@ from platform_core.base.errors import NotFound
 if TYPE_CHECKING:
     from addon.models.objects import ObjectStore
 
+_ACTIONS = frozenset(
+    {"add", "remove", "metaData", "protocol", "commitInfo", "txn", "cdc", "domainMetadata", "sidecar"}
+)
 _ENTRY = re.compile(r"(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet$")
 
@@ -46,6 +49,8 @@ class LogVersion:
     active: dict[str, Active] = field(default_factory=dict)
     transactions: dict[str, int] = field(default_factory=dict)
     """The last segment's number by writer."""
+    removed: set[str] = field(default_factory=set)
+    """Files that were merged into others, as far back as the log remembers."""
     log_files: list[str] = field(default_factory=list)
 
     @property
@@ -70,7 +75,7 @@ def replay(objects: ObjectStore, prefix: str) -> LogVersion:
         state.version = checkpoints[-1]
         state.log_files.append(name)
         for row in _checkpoint_rows(name, _bytes(objects, folder, name)):
-            _act(state, row)
+            _act(state, name, row)
     for version in entries:
         if version <= state.version:
             continue
@@ -78,7 +83,7 @@ def replay(objects: ObjectStore, prefix: str) -> LogVersion:
         if version != state.version + 1:
             raise BrokenLogError(f"{state.version + 1:020d}.json", "is missing")
         for action in _entry_rows(name, _bytes(objects, folder, name)):
-            _act(state, action)
+            _act(state, name, action)
         state.version = version
         state.log_files.append(name)
     if state.version < 0:
@@ -105,20 +110,31 @@ def _entry_rows(name: str, data: bytes) -> list[dict[str, Any]]:
 
 def _checkpoint_rows(name: str, data: bytes) -> list[dict[str, Any]]:
     try:
-        table = pq.read_table(io.BytesIO(data), columns=["add", "txn"])
+        table = pq.read_table(io.BytesIO(data), columns=["add", "remove", "txn"])
     except (OSError, ValueError, KeyError) as error:
         raise BrokenLogError(name, f"is no checkpoint: {error}") from error
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
-def _act(state: LogVersion, row: dict[str, Any]) -> None:
+def _act(state: LogVersion, file: str, row: dict[str, Any]) -> None:
+    unknown = set(row) - _ACTIONS
+    if unknown:
+        raise BrokenLogError(file, f"has the unknown action {min(unknown)!r:.40}")
+    try:
+        _apply(state, row)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BrokenLogError(file, f"has an action that cannot be read: {error!r}") from error
+
+
+def _apply(state: LogVersion, row: dict[str, Any]) -> None:
     added, removed, transaction = row.get("add"), row.get("remove"), row.get("txn")
     if added:
         name = unquote(added["path"])
         state.active[name] = Active(name, int(added["size"]), _row_count(added.get("stats")))
     if removed:
         state.active.pop(unquote(removed["path"]), None)
+        state.removed.add(unquote(removed["path"]))
     if transaction:
         state.transactions[transaction["appId"]] = int(transaction["version"])
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from addon.models.tables import TableRef
 from addon.upkeep.delta_replay import Active, BrokenLogError, LogVersion, replay
 from addon.upkeep.findings import Report, Severity
-from platform_core.base.errors import NotFound
+from platform_core.base.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from addon.models.objects import ObjectStore
 
 _DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet$")
+_FLUSHED = re.compile(r"(.+)-(\d{20})-[0-9a-f]{16}\.parquet")
 _FROM_BACKUP = (
     "Copy the file of this name from a backup: its name holds its hash, so any copy is the right one."
 )
@@ -86,9 +87,28 @@ def _check_table(objects: ObjectStore, prefix: str, report: Report, *, quick: bo
         report.error(f"{where}/_delta_log/{error.name}", str(error), _FROM_BACKUP)
         return None
     report.count("data files", len(state.active))
+    for name in _forgotten(objects, prefix, state):
+        report.error(
+            f"{where}/{name}",
+            "its segment was committed, and the log does not name it",
+            "A log entry has changed: compare the files in _delta_log with a backup's.",
+        )
     for name, why in damaged:
         report.error(f"{where}/{name}", why, _FROM_BACKUP)
     return state
+
+
+def _forgotten(objects: ObjectStore, prefix: str, state: LogVersion) -> list[str]:
+    """Return the files of committed segments that are neither in the version nor merged into others."""
+    names = [info.key.rpartition("/")[2] for info in objects.list(prefix)]
+    return [
+        name
+        for name in names
+        if (found := _FLUSHED.fullmatch(name))
+        and int(found[2]) <= state.transactions.get(found[1], -1)
+        and name not in state.active
+        and name not in state.removed
+    ]
 
 
 def _check_files(
@@ -115,6 +135,8 @@ def _unlike(objects: ObjectStore, key: str, file: Active) -> str:
             return _unlike_file(path, file)
     except (NotFound, FileNotFoundError):
         return "it is gone; the log names it"
+    except Unavailable as error:  # the store compared it with its name, and says so
+        return error.message
 
 
 def _unlike_file(path: Path, file: Active) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from addon.models.objects import DeltaLocation, ObjectInfo
 from addon.warehouse.checkpoints import discard_unfinished, durable_checkpoint
 from addon.warehouse.folders import make_folder, open_for_reading, sync_file, sync_folder
+from addon.warehouse.objects.verified import VerifiedFiles
 from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 
@@ -30,8 +31,13 @@ log = get_logger(__name__)
 class LocalLease:
     """Files that are where they are; the sweep's grace protects them from deletion."""
 
+    def __init__(self, verified: VerifiedFiles) -> None:
+        """Remember in ``verified`` what was compared with its name."""
+        self._verified = verified
+
     def fetch(self, paths: Sequence[Path]) -> None:
-        """Do nothing: every file is local."""
+        """Make sure that the files hold what was written to them."""
+        self._verified.check(paths)
 
     def close(self) -> None:
         """Do nothing."""
@@ -52,6 +58,7 @@ class LocalObjects:
     def __init__(self, root: Path) -> None:
         """Take the folder; it is created by the first write."""
         self._root = root
+        self._verified = VerifiedFiles()
 
     @property
     def root(self) -> Path:
@@ -73,7 +80,7 @@ class LocalObjects:
 
     def lease(self) -> LocalLease:
         """Return a lease that has nothing to do."""
-        return LocalLease()
+        return LocalLease(self._verified)
 
     def put_file(self, key: str, source: Path) -> int:
         """Sync a draft, give it its name, sync the folder."""

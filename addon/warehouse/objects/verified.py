@@ -1,0 +1,70 @@
+"""Which local files hold what was written to them: each is read through once before its rows are used.
+
+DuckDB does not look at Parquet's page checksums: a flipped bit reads as other rows (four of five flips do, of
+data that compresses badly). A data file's name ends in the first digits of its SHA-256, so its bytes are
+compared with that, once for each file and process; what was compared is in the page cache by then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from platform_core.base.errors import NotFound, Unavailable
+from platform_core.base.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FILE_CHANGED = "table_file_changed"
+_DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet$")
+_MOST = 500_000
+"""Files that are remembered; beyond that all are forgotten and compared again when next used."""
+
+log = get_logger(__name__)
+
+
+class VerifiedFiles:
+    """Remembers which files were found good; thread-safe."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._guard = threading.Lock()
+        self._good: dict[str, tuple[int, int, int]] = {}
+
+    def check(self, paths: Iterable[Path]) -> None:
+        """Compare the files that were not compared before with their names.
+
+        Raises:
+            NotFound: a file is gone.
+            Unavailable: its bytes have changed; the text names it.
+        """
+        for path in paths:
+            try:
+                self._check(path)
+            except FileNotFoundError as error:
+                raise NotFound(f"The table file {path.name} is gone.") from error
+
+    def _check(self, path: Path) -> None:
+        found = path.stat()
+        stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+        with self._guard:
+            if self._good.get(str(path)) == stamp:
+                return
+        wanted = _DIGEST.search(path.name)
+        if wanted is not None:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if not digest.startswith(wanted[1]):
+                log.error(FILE_CHANGED, file=path.name, sha256=digest)
+                raise Unavailable(
+                    f"The table file {path.name} is damaged: its bytes have changed on the disk.",
+                    hint="Copy the file of this name from a backup; sluice fsck lists all such files.",
+                )
+        with self._guard:
+            if len(self._good) >= _MOST:
+                self._good.clear()
+            self._good[str(path)] = stamp
