@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from platform_core.base.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -38,6 +40,18 @@ class DeltaLocation:
         return f"DeltaLocation({self.uri!r})"
 
 
+class DamagedObject(Unavailable):
+    """A stored file does not hold what was written to it."""
+
+    def __init__(self, name: str) -> None:
+        """Take the file's name."""
+        super().__init__(
+            f"The table file {name} is damaged: its bytes have changed on the disk.",
+            hint="Copy the file of this name from a backup; sluice fsck lists all such files.",
+        )
+        self.name = name
+
+
 class Lease(Protocol):
     """Local files that stay where they are until the lease is closed; thread-safe, blocking."""
 
@@ -48,7 +62,7 @@ class Lease(Protocol):
 
         Raises:
             NotFound: the store has no such object.
-            Unavailable: the store cannot be reached, or a file is not what was written.
+            Unavailable: the store cannot be reached; `DamagedObject`: a file is not what was written.
             OutOfSpace: the disk of the cache is full.
         """
 

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from addon.models.objects import DamagedObject
 from addon.warehouse.delta import DataFile
 from addon.warehouse.merge import Damaged, Surveyed, affordable, merged, survey
 from addon.warehouse.merge_plan import FULL_BYTES, WINDOW_S, Candidate, Merge, cuts, merged_name
@@ -58,7 +59,10 @@ def carry_out(
     """
     paths = [objects.path(f"{prefix}/{file.name}") for file in plan.files]
     with objects.lease() as lease:
-        lease.fetch(paths)
+        try:
+            lease.fetch(paths)
+        except DamagedObject as error:
+            raise Damaged(error.name, "its bytes are not those that were written") from error
         surveyed = [_checked(file, path) for file, path in zip(plan.files, paths, strict=True)]
         count = affordable(surveyed, MEMORY_BYTES)
         part, chosen = Merge(plan.files[:count]), surveyed[:count]

@@ -12,7 +12,8 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from platform_core.base.errors import NotFound, Unavailable
+from addon.models.objects import DamagedObject
+from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class VerifiedFiles:
 
         Raises:
             NotFound: a file is gone.
-            Unavailable: its bytes have changed; the text names it.
+            DamagedObject: its bytes have changed; the text names it.
         """
         for path in paths:
             try:
@@ -60,10 +61,7 @@ class VerifiedFiles:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             if not digest.startswith(wanted[1]):
                 log.error(FILE_CHANGED, file=path.name, sha256=digest)
-                raise Unavailable(
-                    f"The table file {path.name} is damaged: its bytes have changed on the disk.",
-                    hint="Copy the file of this name from a backup; sluice fsck lists all such files.",
-                )
+                raise DamagedObject(path.name)
         with self._guard:
             if len(self._good) >= _MOST:
                 self._good.clear()
