@@ -38,6 +38,7 @@ from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
 from addon.store.jobs import JobStore
 from addon.store.resources import ResourceStore
+from addon.store.table_moves import TableMoves
 from addon.store.uploads import SqlUploadLedger
 from addon.warehouse.objects.opened import CACHE_BYTES, StoreSettings, open_objects
 from addon.warehouse.store import DeltaWarehouse
@@ -255,7 +256,8 @@ class Addon:
         accounts, resources = AccountStore(self._database, clock), ResourceStore(self._database, clock)
         catalog, jobs = SqlCatalog(self._database, clock), JobStore(self._database, clock)
         audit = AuditLog(self._database, clock)
-        self._warehouse = DeltaWarehouse(open_objects(settings.store(), folder))
+        objects = open_objects(settings.store(), folder)
+        self._warehouse = DeltaWarehouse(objects, places=catalog.place)
         uploads = SqlUploadLedger(self._database)
         self._ingest = IngestService(
             folder / "wal",
@@ -319,6 +321,7 @@ class Addon:
             accounts=accounts,
             resources=resources,
             catalog=catalog,
+            moves=TableMoves(self._database, catalog, clock),
             jobs=jobs,
             audit=audit,
             runner=self._runner,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from addon.models.moves import TableMove
     from addon.models.tables import Column, TableRef
 
 _KEPT_S = 7 * 86_400
@@ -34,6 +35,10 @@ class MemoryCatalog:
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there."""
         return ref in self.tables
+
+    def moves(self, account_ids: frozenset[int]) -> Sequence[TableMove]:
+        """Return none: nothing gets another name here."""
+        return ()
 
     def record_flush(  # noqa: PLR0917 - the facts of one commit
         self,

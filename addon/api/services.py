@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from addon.store.catalog import SqlCatalog
     from addon.store.jobs import JobStore
     from addon.store.resources import ResourceStore
+    from addon.store.table_moves import TableMoves
     from platform_core.base.clock import Clock
 
 
@@ -32,6 +33,7 @@ class Services:
     accounts: AccountStore
     resources: ResourceStore
     catalog: SqlCatalog
+    moves: TableMoves
     jobs: JobStore
     audit: AuditLog
     runner: JobRunner

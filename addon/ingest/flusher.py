@@ -17,6 +17,7 @@ from addon.ingest.log_tables import LOG_TABLES, SYSLOG_FIELDS
 from addon.ingest.quarantine import Quarantine, is_machines_fault
 from addon.ingest.record import Record, decode
 from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, Origin, TableRows
+from addon.ingest.renamed import renamed
 from addon.ingest.staging import Staged
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE, TableRef
 from platform_core.base import failpoints
@@ -132,7 +133,7 @@ class Flusher:
         """
         self._misfits = 0
         records, corrupt = self.read(segment)
-        fresh = choose(records, segment.number)
+        fresh = renamed(choose(records, segment.number), self._catalog)
         if isolate:
             staged, bad = self._stage_singly(fresh, segment.number)
         else:

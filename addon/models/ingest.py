@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from addon.models.moves import TableMove
 from addon.models.tables import Column, Snapshot, TableRef
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ class Catalog(Protocol):
 
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there (a dropped table's late batches are discarded)."""
+
+    def moves(self, account_ids: frozenset[int]) -> Sequence[TableMove]:
+        """Return which tables of the accounts got another name lately, in the order of time."""
 
     def record_flush(  # noqa: PLR0917 - the facts of one commit
         self,
@@ -161,8 +165,11 @@ class Warehouse(Protocol):
     def reading(self) -> Lease:
         """Return an empty lease: what it fetches of a snapshot's files is there until it is closed."""
 
-    def drop(self, ref: TableRef) -> None:
-        """Delete a table's files; nothing of it is left on disk."""
+    def drop(self, ref: TableRef, place: str | None = None) -> None:
+        """Delete a table's files; nothing of it is left on disk.
+
+        ``place`` is where they lie within the account's folder, for a table that has left the catalog.
+        """
 
     def drop_account(self, account_id: int) -> None:
         """Delete all of an account's files."""

@@ -181,8 +181,8 @@ class SqlCatalog:
             if self._insert_database(connection, account_id, name) == 0:
                 raise Conflict(f"Database {name!r} exists already.")
 
-    def delete_database(self, account_id: int, name: str) -> list[TableRef]:
-        """Delete a database with its tables, and return these, whose files the caller drops.
+    def delete_database(self, account_id: int, name: str) -> list[tuple[TableRef, str]]:
+        """Delete a database with its tables, and return these with their places, which the caller drops.
 
         Raises:
             NotFound: there is no such database.
@@ -198,13 +198,15 @@ class SqlCatalog:
         within = sa.and_(TABLES.c.account_id == account_id, TABLES.c.database_name == name)
         uploads = sa.and_(UPLOADS.c.account_id == account_id, UPLOADS.c.database_name == name)
         with self._database.write() as connection:
-            connection.execute(sa.delete(TABLES).where(within))
+            gone = sa.delete(TABLES).where(within).returning(TABLES.c.name, TABLES.c.storage)
+            dropped = connection.execute(gone).all()
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, account_id, name)
             forget_drift(connection, account_id, name)
             connection.execute(sa.delete(DATABASES).where(_database_is(account_id, name)))
         self.forget_cached()
-        return [TableRef(account_id, name, table.name) for table in tables]
+        refs = [(TableRef(account_id, name, row.name), row.storage) for row in dropped]
+        return [(ref, storage or default_place(ref)) for ref, storage in refs]
 
     # Tables
 
@@ -289,8 +291,8 @@ class SqlCatalog:
         with self._database.write() as connection:
             connection.execute(sa.update(TABLES).where(table_is(ref)).values(values))
 
-    def delete_table(self, ref: TableRef) -> None:
-        """Delete a table's entry and its upload ids; the caller drops its files.
+    def delete_table(self, ref: TableRef) -> str:
+        """Delete a table's entry and its upload ids; return its place, where the caller drops its files.
 
         Raises:
             NotFound: there is no such table.
@@ -307,11 +309,13 @@ class SqlCatalog:
             UPLOADS.c.table_name == ref.table,
         )
         with self._database.write() as connection:
-            connection.execute(sa.delete(TABLES).where(table_is(ref)))
+            gone = sa.delete(TABLES).where(table_is(ref)).returning(TABLES.c.storage)
+            storage = connection.execute(gone).scalar_one_or_none()
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, ref.account_id, ref.database, ref.table)
             forget_drift(connection, ref.account_id, ref.database, ref.table)
         self.forget_cached()
+        return str(storage or default_place(ref))
 
     # Accounts
 

@@ -57,7 +57,7 @@ class BulkRig:
         self.catalog = SqlCatalog(self.database, self.clock)
         self.jobs = JobStore(self.database, self.clock)
         self.store = BulkStore(self.database, self.clock)
-        self.warehouse = DeltaWarehouse(home / "warehouse")
+        self.warehouse = DeltaWarehouse(home / "warehouse", places=self.catalog.place)
         self.ref = TableRef(self.account.id, "shop", "events")
         self.catalog.ensure_table(self.ref)
         self.bulk, self.execution = assemble(self.store, self.catalog, self.warehouse, self.clock)

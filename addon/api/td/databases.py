@@ -39,6 +39,6 @@ def create_database(database: str, identity: Writer, rooms: Rooms) -> dict[str, 
 @router.post("/delete/{database}")
 def delete_database(database: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
     """Delete a database, its tables and their files."""
-    for ref in rooms.catalog.delete_database(identity.account.id, database):
-        rooms.warehouse.drop(ref)
+    for ref, place in rooms.catalog.delete_database(identity.account.id, database):
+        rooms.warehouse.drop(ref, place)
     return {"database": database}

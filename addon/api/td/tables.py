@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -10,6 +11,7 @@ import msgpack
 from fastapi import APIRouter, Response
 
 from addon.api.auth import Anyone, Master, Reader, Rooms, Writer
+from addon.api.services import Services
 from addon.api.td.fresh import FRESH
 from addon.api.td.params import Parameters, Params
 from addon.api.td.serializers import schema_text, table_json
@@ -63,8 +65,7 @@ def create_table(
 def delete_table(database: str, table: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
     """Delete a table and its files."""
     ref = TableRef(identity.account.id, database, table)
-    rooms.catalog.delete_table(ref)
-    rooms.warehouse.drop(ref)
+    rooms.warehouse.drop(ref, rooms.catalog.delete_table(ref))
     return {"database": database, "table": table, "type": "log"}
 
 
@@ -102,23 +103,46 @@ def append_schema(
 
 
 @router.post("/change_database/{database}/{table}")
-def change_database(database: str, table: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
-    """Refuse: not there yet."""
-    rooms.catalog.table(TableRef(identity.account.id, database, table))
-    raise InvalidInput(
-        "Tables cannot be moved to another database yet.", hint="Import into a table of the other database."
-    )
+async def change_database(
+    database: str, table: str, identity: Master, rooms: Rooms, params: Parameters
+) -> dict[str, Any]:
+    """Move a table to another database; its files stay where they are."""
+    other = params.text("dest_database_name")
+    if not other:
+        raise InvalidInput("The destination is missing.", hint="Send it as the parameter dest_database_name.")
+    old = TableRef(identity.account.id, database, table)
+    await _rename(rooms, old, TableRef(old.account_id, other, table), overwrite=False)
+    return {"database": other, "table": table, "type": "log"}
+
+
+@router.post("/rename/{database}/{table}/{other}")
+async def rename_table(  # noqa: PLR0917  (a route: what the framework hands over)
+    database: str, table: str, other: str, identity: Master, rooms: Rooms, params: Parameters
+) -> dict[str, Any]:
+    """Give a table another name, in place of a table of that name with ``overwrite``."""
+    old = TableRef(identity.account.id, database, table)
+    new = TableRef(old.account_id, database, other)
+    await _rename(rooms, old, new, overwrite=bool(params.flag("overwrite")))
+    return {"database": database, "table": other, "type": "log"}
 
 
 @router.post("/swap/{database}/{table}/{other}")
-@router.post("/rename/{database}/{table}/{other}")
-def move_table(database: str, table: str, other: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
-    """Refuse: not there yet."""
-    rooms.catalog.table(TableRef(identity.account.id, database, table))
-    raise InvalidInput(
-        f"Tables cannot be swapped or renamed yet ({table[:140]!r}, {other[:140]!r}).",
-        hint="Import into a new table, and delete the old one.",
-    )
+async def swap_tables(
+    database: str, table: str, other: str, identity: Master, rooms: Rooms
+) -> dict[str, Any]:
+    """Exchange the names of two tables; queries that run keep what they read."""
+    account_id = identity.account.id
+    one, two = TableRef(account_id, database, table), TableRef(account_id, database, other)
+    await rooms.ingestor.flush(account_id)  # what was accepted before belongs to the names of before
+    await asyncio.to_thread(rooms.moves.swap, one, two)
+    return {"database": database, "table1": table, "table2": other}
+
+
+async def _rename(rooms: Services, old: TableRef, new: TableRef, *, overwrite: bool) -> None:
+    await rooms.ingestor.flush(old.account_id)
+    replaced = await asyncio.to_thread(rooms.moves.rename, old, new, overwrite=overwrite)
+    if replaced is not None:
+        await asyncio.to_thread(rooms.warehouse.drop, new, replaced)
 
 
 @router.get("/tail/{database}/{table}")

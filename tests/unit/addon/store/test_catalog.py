@@ -60,7 +60,7 @@ def test_a_protected_table_is_not_deleted(catalog: SqlCatalog) -> None:
         with pytest.raises(Conflict):
             attempt()
     catalog.update_table(EVENTS, delete_protected=False)
-    assert catalog.delete_database(1, "shop") == [EVENTS]
+    assert catalog.delete_database(1, "shop") == [(EVENTS, "shop/events")]
     with pytest.raises(NotFound):
         catalog.tables(1, "shop")
 
