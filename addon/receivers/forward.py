@@ -80,10 +80,16 @@ class ForwardReceiver:
             TimeoutError: nothing comes.
         """
         stream = ForwardStream(self._limits.chunk_bytes)
+        early: list[bytes] = []
         if self._local is None:
-            account, early = await self._greet(flow, stream)
+            handshake = Handshake()
+            await flow.write(handshake.helo(), _WRITE_S)
+            ping, *early = await self._first(flow, stream) or [b""]
+            if not ping:
+                return  # Fluentd's heartbeat: it connects and says nothing
+            account = await self._welcome(flow, handshake, ping)
         else:
-            account, early = self._account(self._local), []
+            account = self._account(self._local)
         session = _Session(flow, account, self._delivery.clock.now())
         await self._take(session, early)
         while data := await flow.take(self._limits.idle_s):
@@ -110,26 +116,30 @@ class ForwardReceiver:
     # Handshake
     # ---------------------------------------------------------------------------------------------------
 
-    async def _greet(self, flow: Inflow, stream: ForwardStream) -> tuple[Account, list[bytes]]:
-        handshake = Handshake()
-        await flow.write(handshake.helo(), _WRITE_S)
+    async def _first(self, flow: Inflow, stream: ForwardStream) -> list[bytes]:
+        """Return the first messages of a sender that has shown no key yet; none when it ends before."""
         stream.max_message = self._limits.greeting_bytes
+        messages: list[bytes] = []
         async with asyncio.timeout(self._limits.first_s):
-            messages: list[bytes] = []
-            while not messages:
-                data = await flow.take(self._limits.first_s)
-                if not data:
-                    raise Refused("the connection ended before a PING")
+            while not messages and (data := await flow.take(self._limits.first_s)):
                 messages = self._cut(stream, data)
         stream.max_message = self._limits.chunk_bytes
+        return messages
+
+    async def _welcome(self, flow: Inflow, handshake: Handshake, ping: bytes) -> Account:
+        """Answer a PING; return whose key it proves.
+
+        Raises:
+            Refused: nobody's; the sender was told.
+        """
         try:
-            number, pong = handshake.check(messages[0], self._known_key)
+            number, pong = handshake.check(ping, self._known_key)
         except HandshakeError as error:
             await flow.write(handshake.refusal(str(error)), _WRITE_S)
             raise Refused(str(error)) from error
         account = self._account(number)
         await flow.write(pong, _WRITE_S)
-        return account, messages[1:]
+        return account
 
     def _known_key(self, number: int) -> str | None:
         try:

@@ -87,10 +87,15 @@ class Inflow(asyncio.Protocol):
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
-        if self._paused and not self._stopped and not self._ended and self._transport is not None:
+        self._read_on()
+        return data
+
+    def _read_on(self) -> None:
+        if self._transport is None or self._transport.is_closing() or self._stopped or self._ended:
+            return
+        if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        return data
 
     async def write(self, data: bytes, timeout_s: float) -> None:
         """Send bytes; wait while the peer does not take them.

@@ -329,3 +329,14 @@ async def test_without_a_key_nothing_is_taken(stores: Stores) -> None:
             writer.close()
         assert running.log.batches == []
         assert running.stats(Way.FORWARD).connections_refused == 3
+
+
+async def test_a_heartbeat_that_connects_and_says_nothing_is_no_fault(stores: Stores) -> None:
+    async with rig(stores) as running:
+        for way in (Way.FORWARD, Way.SYSLOG):
+            reader, writer = await asyncio.open_connection("127.0.0.1", await running.listen(way))
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+            assert running.stats(way).connections == 1
+            assert running.stats(way).connections_refused == 0
