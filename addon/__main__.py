@@ -19,6 +19,7 @@ import uvloop
 
 from addon.api.connection import GuardedProtocol
 from addon.bootstrap import Addon, Settings, initialise, settings_from
+from addon.ingest.allocator import give_back_freed_memory
 from addon.receivers.service import Way
 from platform_core.base.errors import SluiceError, Unavailable
 from platform_core.base.logs import configure_logs
@@ -184,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command == "init":
             print(json.dumps(initialise(settings, public_tls), indent=2))
         else:
+            give_back_freed_memory()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(serve(settings))
     except SluiceError as error:
