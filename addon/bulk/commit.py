@@ -65,17 +65,19 @@ class Committer:
         for _ in range(_ATTEMPTS):
             stopped()
             table_id = self._catalog.table(ref).id
-            schema = self._warehouse.prepare(ref, None).schema
+            now = self._warehouse.prepare(ref, None)
+            schema = now.schema
             if not done.files or self._warehouse.committed(ref, writer, _SEQUENCE):
                 return done, schema
             both = union(schema, schema_from_text(done.schema))
             fresh = self._clock.now() - done.staged_at < STAGED_FOR_S
-            if both is None or not fresh or table_id != done.table_id:
+            same = (table_id, now.prefix) == (done.table_id, done.prefix)
+            if both is None or not fresh or not same:
                 done = self._again(session, done, stopped)
                 continue
             files = [DataFile(one.name, one.size, one.rows, one.min_time, one.max_time) for one in done.files]
             try:
-                self._warehouse.commit_files(ref, files, both, writer, _SEQUENCE)
+                self._warehouse.commit_files(ref, files, both, writer, _SEQUENCE, prefix=done.prefix)
             except Unavailable:
                 if self._warehouse.prepare(ref, None).schema == schema:
                     raise

@@ -77,7 +77,9 @@ class Stager:
         self._errors = errors
         self._stopped = stopped
         self._typer = Typer(1, _TYPING_MEMORY)
-        self.schema: TableSchema = warehouse.prepare(ref, None).schema
+        begun = warehouse.prepare(ref, None)
+        self.schema: TableSchema = begun.schema
+        self.prefix = begun.prefix
         self._waiting = _Waiting()
         self._typed: list[pa.Table] = []
         self._typed_bytes = self._typed_rows = 0
@@ -139,7 +141,7 @@ class Stager:
         if table is None or not table.num_rows:
             return
         failpoints.hit("bulk.perform.write")
-        prepared = Prepared(self._ref, table, self.schema)
+        prepared = Prepared(self._ref, table, self.schema, prefix=self.prefix)
         file = self._warehouse.write(prepared, f"{self._name}-{len(self.files):06d}")
         self.files.append(StagedFile(file.name, file.size, file.rows, file.min_time, file.max_time))
         self.rows += file.rows

@@ -66,6 +66,7 @@ class Staging:
             error_records=errors.count,
             valid_parts=len(parts),
             errors_file=kept,
+            prefix=stager.prefix,
             staged_at=began,
         )
         return done, _note(done, stager.misfits)

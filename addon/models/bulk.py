@@ -53,6 +53,8 @@ class Performed:
     valid_parts: int
     errors_file: str | None = None
     """Name of the session's file of error records; None while there are none."""
+    prefix: str = ""
+    """The folder of the files in the object store: the table's, under whatever name it goes by then."""
     staged_at: float = 0.0
     """Unix seconds; staged files do not stay for ever when nobody commits them."""
 

@@ -30,13 +30,16 @@ def follow(
 ) -> TableRef:
     """Return the name that the table has now which had the name ``ref`` when a batch for it was received.
 
-    ``moves`` are in the order of their times. A name that nobody bears now is followed whenever its table was
-    moved: the batch was accepted in the moment of the move.
+    ``moves`` are in the order of their times. A name that nobody bears now is followed to where its last
+    bearer went, whenever that was: the batch was accepted in the moment of the move.
     """
     if not moves:
         return ref
     found = _followed(ref, [move for move in moves if move.at > received_at])
-    return found if exists(found) else _followed(found, moves)
+    if exists(found):
+        return found
+    left = [place for place, move in enumerate(moves) if move.old == found]
+    return _followed(found, moves[left[-1] :]) if left else found
 
 
 def _followed(ref: TableRef, moves: Sequence[TableMove]) -> TableRef:

@@ -19,9 +19,10 @@ from addon.models.bulk import (
     check_action,
 )
 from addon.models.jobs import JobState
+from addon.models.tables import TableRef
 from addon.store.database import insert_ignoring
 from addon.store.jobs import insert_job
-from addon.store.schema import BULK_PARTS, BULK_SESSIONS, JOBS
+from addon.store.schema import BULK_PARTS, BULK_SESSIONS, JOBS, TABLES
 from addon.store.stored_rows import count_rows
 from platform_core.base.errors import Conflict, NotFound
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from addon.models.jobs import Job, JobRequest
-    from addon.models.tables import Column, TableRef
+    from addon.models.tables import Column
     from addon.store.database import Database
     from platform_core.base.clock import Clock
 
@@ -312,7 +313,7 @@ class BulkStore:
             if row is None or row.state != BulkState.COMMITTING.value:
                 return False
             self._change(connection, session.id, state=BulkState.COMMITTED.value)
-            count_rows(connection, session.ref, columns, rows, last_time=newest, now=now)
+            count_rows(connection, _named_now(connection, row), columns, rows, last_time=newest, now=now)
         return True
 
     def committing(self) -> list[BulkSession]:
@@ -381,6 +382,19 @@ def _delete(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
     gone = sa.select(BULK_SESSIONS.c.id).where(which)
     connection.execute(sa.delete(BULK_PARTS).where(BULK_PARTS.c.session_id.in_(gone)))
     connection.execute(sa.delete(BULK_SESSIONS).where(which))
+
+
+def _named_now(connection: sa.Connection, row: Any) -> TableRef:
+    """Return the name of a session's table, which may have got another one in the middle of the commit."""
+    session = _session(row)
+    if session.performed is not None:
+        named = sa.select(TABLES.c.database_name, TABLES.c.name).where(
+            TABLES.c.id == session.performed.table_id
+        )
+        found = connection.execute(named).one_or_none()
+        if found is not None:
+            return TableRef(session.account_id, found.database_name, found.name)
+    return session.ref
 
 
 def _no_session(name: str) -> NotFound:

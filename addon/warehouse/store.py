@@ -20,13 +20,11 @@ import pyarrow.compute as pc
 
 from addon.models.moves import default_place
 from addon.models.tables import Column, Snapshot, TableRef
-from addon.warehouse.compaction import Merged, carry_out
 from addon.warehouse.delta import DataFile, DeltaLog
 from addon.warehouse.files import Paths
-from addon.warehouse.merge import Damaged
-from addon.warehouse.merge_plan import Merge, candidates, next_merge
 from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.parquet import sorted_by_time, write_parquet
+from addon.warehouse.rewriting import OpenTable, Rewriter
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
 from platform_core.base import failpoints
@@ -38,10 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from addon.models.objects import Lease, ObjectStore
-    from addon.warehouse.files import FileSet
     from platform_core.base.clock import Clock
 
-FILE_DAMAGED = "table_file_damaged"
 log = get_logger(__name__)
 
 _NAME_DIGITS = 16
@@ -80,14 +76,6 @@ class Committed:
     last_time: int | None
 
 
-class _Table:
-    def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self.lock = threading.RLock()
-        self.log = DeltaLog(objects, prefix)
-        self.damaged: set[str] = set()
-        """Files that a merge found damaged; they are not merged."""
-
-
 class DeltaWarehouse:
     """All tables of all accounts in one object store."""
 
@@ -113,9 +101,8 @@ class DeltaWarehouse:
         self._typer: Typer | None = None
         self._guard = threading.Lock()
         self._places = places
-        self._tables: dict[str, _Table] = {}
-        self.merged_bytes = 0
-        """Bytes that merges have written; with those of the flushes they give the write amplification."""
+        self._tables: dict[str, OpenTable] = {}
+        self.rewriter = Rewriter(self.objects, self._of)
 
     @property
     def root(self) -> Path:
@@ -130,14 +117,14 @@ class DeltaWarehouse:
         """Return the table's folder in the object store."""
         return f"{ref.account_id}/{place or self._places(ref)}"
 
-    def _of(self, ref: TableRef) -> _Table:
+    def _of(self, ref: TableRef) -> OpenTable:
         return self._at(self._prefix(ref))
 
-    def _at(self, prefix: str) -> _Table:
+    def _at(self, prefix: str) -> OpenTable:
         with self._guard:
             known = self._tables.get(prefix)
             if known is None:
-                known = self._tables[prefix] = _Table(self.objects, prefix)
+                known = self._tables[prefix] = OpenTable(self.objects, prefix)
             return known
 
     @contextmanager
@@ -222,21 +209,30 @@ class DeltaWarehouse:
         return self._write(prepared.prefix or self._prefix(prepared.ref), name, prepared.table)
 
     def commit_files(
-        self, ref: TableRef, files: Sequence[DataFile], schema: TableSchema, writer: str, sequence: int
+        self,
+        ref: TableRef,
+        files: Sequence[DataFile],
+        schema: TableSchema,
+        writer: str,
+        sequence: int,
+        *,
+        prefix: str = "",
     ) -> Committed:
         """Make written files part of the table in one commit, once for each (writer, sequence).
 
         The numbers of a writer must rise: one that is not above the last one adds nothing. ``schema`` is the
-        last prepared part's, grown from those of the parts before it.
+        last prepared part's, grown from those of the parts before it. ``prefix`` is theirs, where the table
+        may have another name by now.
 
         Raises:
             Unavailable: others have changed the table so that the files do not fit; prepare them anew.
         """
-        return self._commit_files(self._of(ref), files, schema, (writer, sequence))
+        own = self._at(prefix or self._prefix(ref))
+        return self._commit_files(own, files, schema, (writer, sequence))
 
     @staticmethod
     def _commit_files(
-        own: _Table, files: Sequence[DataFile], schema: TableSchema, once: tuple[str, int]
+        own: OpenTable, files: Sequence[DataFile], schema: TableSchema, once: tuple[str, int]
     ) -> Committed:
         with own.lock:
             added = own.log.append(files, schema, *once)
@@ -260,43 +256,8 @@ class DeltaWarehouse:
         return DataFile(full, size, ordered.num_rows, bounds["min"], bounds["max"])
 
     def compact(self, ref: TableRef) -> int:
-        """Do the merge that pays most now; return how many files it merged, 0 when none pays.
-
-        Commits and snapshots go on meanwhile; only one thread may compact a table. The old files stay for
-        running queries until ``sweep``. Call it again until it returns 0; other tables' turns come between.
-        """
-        own = self._of(ref)
-        with own.lock:
-            state = own.log.state()
-            identity = own.log.identity()
-        plan = None if state is None else self._plan(own, state.files)
-        if state is None or plan is None:
-            return 0
-        failpoints.hit("compaction.pre")
-        try:
-            done = carry_out(self.objects, own.log.prefix, plan, state.schema)
-        except Damaged as error:
-            own.damaged.add(error.name)
-            log.exception(FILE_DAMAGED, table=own.log.prefix, file=error.name)
-            return 0
-        return len(done.old) if self._swap(own, identity, done) else 0
-
-    @staticmethod
-    def _plan(own: _Table, files: FileSet) -> Merge | None:
-        return next_merge([file for file in candidates(files) if file.name not in own.damaged])
-
-    def _swap(self, own: _Table, identity: str | None, done: Merged) -> bool:
-        """Commit a merge's result; it is deleted when the table is not what it was."""
-        failpoints.hit("compaction.swap")
-        with own.lock:
-            # Dropped meanwhile, and perhaps made again; or another process merged the same files.
-            same = own.log.identity() == identity
-            if same and own.log.replace([file.name for file in done.old], done.new):
-                failpoints.hit("compaction.post")
-                self.merged_bytes += done.written
-                return True
-        self.objects.delete([f"{own.log.prefix}/{file.name}" for file in done.new])
-        return False
+        """Do the merge that pays most now; return how many files it merged (``Rewriter.compact``)."""
+        return self.rewriter.compact(ref)
 
     def sweep(self) -> int:
         """Delete the files that no version has named for ``keep_s``; return how many were deleted.

@@ -16,6 +16,7 @@ from addon.bulk import blocks as reading
 from addon.bulk.blocks import Block, blocks, count_objects
 from addon.bulk.errors import with_reason
 from addon.bulk.records import BadRecord, decode
+from addon.store.table_moves import TableMoves
 from platform_core.base.errors import InvalidInput, TooLarge
 from tests.faults.bulk_rig import NOW, packed
 
@@ -332,3 +333,42 @@ def test_a_commit_removes_the_parts_and_keeps_the_error_records(rig: BulkRig) ->
     rig.bulk.delete(rig.account.id, "s")
     assert rig.kept_files() == []
     assert rig.rows("x") == [(2,)]
+
+
+# Tables that get other names meanwhile
+
+
+def test_a_session_is_for_the_table_that_has_its_name_at_the_commit(rig: BulkRig) -> None:
+    other = type(rig.ref)(rig.account.id, "shop", "other")
+    rig.catalog.ensure_table(other)
+    rig.create()
+    rig.upload("p", [{"time": NOW, "x": 1}])
+    rig.freeze()
+    rig.perform()
+    TableMoves(rig.database, rig.catalog, rig.clock).swap(rig.ref, other)
+    rig.commit()
+    assert rig.rows("x") == [(1,)]
+    assert (rig.catalog.table(rig.ref).rows, rig.catalog.table(other).rows) == (1, 0)
+    assert rig.warehouse.snapshot(other) is None
+
+
+def test_a_swap_within_the_commit_takes_the_rows_along(rig: BulkRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = type(rig.ref)(rig.account.id, "shop", "other")
+    rig.catalog.ensure_table(other)
+    rig.create()
+    rig.upload("p", [{"time": NOW, "x": 1}])
+    rig.freeze()
+    rig.perform()
+    commit = rig.warehouse.commit_files
+
+    def swap_then_commit(*given: Any, **named: Any) -> Any:
+        TableMoves(rig.database, rig.catalog, rig.clock).swap(rig.ref, other)
+        return commit(*given, **named)
+
+    monkeypatch.setattr(rig.warehouse, "commit_files", swap_then_commit)
+    rig.commit()
+    assert rig.rows() == []
+    assert (rig.catalog.table(rig.ref).rows, rig.catalog.table(other).rows) == (0, 1)
+    snapshot = rig.warehouse.snapshot(other)
+    assert snapshot is not None
+    assert all(path.exists() for path in snapshot.files)
