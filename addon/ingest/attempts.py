@@ -1,17 +1,18 @@
-"""Which segment was being flushed when the program died: kept on disk, so that no batch kills it for ever.
+"""How often the program died while it flushed a segment: kept on disk, so that no batch kills it for ever.
 
 A batch that crashes a parser of ours (in C, say) takes the whole program with it, and would do so again at
 each start, since its segment is flushed first. So before a segment that an earlier run left is flushed, a
-marker with the number of tries is made durable; it goes with the segment. After three deaths the segment's
-batches are taken one by one, each named in the marker first; one that was named at two deaths is put aside.
-Segments of the running process cost nothing: they are marked only once they have been left.
+marker with the number of tries is made durable; it goes with the segment. After some deaths the segment's
+batches are tried in a process of their own (``probe``), and those that kill it are put aside. Deaths alone
+prove nothing: others may kill us as often. Segments of the running process cost nothing: they are marked
+only once they have been left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from platform_core.base.logs import get_logger
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from addon.ingest.disk import Disk
 
 DEATHS_SEEN = "flush_died_before"
-_SINGLY_AFTER, _DEADLY_AFTER, _GIVE_UP_AFTER = 3, 2, 7
+_SUSPECT_AFTER = 3
 
 log = get_logger(__name__)
 
 
 class DeadlyBatchError(Exception):
-    """The program died while it decoded this batch, more than once."""
+    """A process died while it decoded this batch."""
 
 
 @dataclass(slots=True)
@@ -36,9 +37,6 @@ class _Marker:
     segment: int = -1
     deaths: int = 0
     """Tries that did not end, this one included while it runs."""
-    batch: str = ""
-    """The batch that is being decoded by itself."""
-    batch_deaths: dict[str, int] = field(default_factory=dict)
 
 
 class Attempts:
@@ -60,10 +58,6 @@ class Attempts:
             return
         except (ValueError, TypeError):  # torn: it says nothing
             self._marker = _Marker()
-        if self._marker.batch:
-            deaths = self._marker.batch_deaths
-            deaths[self._marker.batch] = deaths.get(self._marker.batch, 0) + 1
-            self._marker.batch = ""
         if self._marker.deaths > 1:
             log.error(DEATHS_SEEN, **asdict(self._marker))
 
@@ -89,34 +83,9 @@ class Attempts:
             self._marker = _Marker()
             self._disk.remove(self._path)
 
-    def singly(self, segment: int) -> bool:
-        """Tell whether the segment's batches must be taken one by one."""
-        return self._marker.segment == segment and self._marker.deaths > _SINGLY_AFTER
-
-    def hopeless(self, segment: int) -> bool:
-        """Tell whether even that did not help: the commit itself must be what kills."""
-        return self._marker.segment == segment and self._marker.deaths > _GIVE_UP_AFTER
-
-    def begin_batch(self, segment: int, batch_id: str) -> None:
-        """Name the batch that is decoded next, durably.
-
-        Raises:
-            DeadlyBatchError: the program died in it before, more than once.
-        """
-        marker = self._marker
-        if marker.segment != segment:
-            return
-        deaths = marker.batch_deaths.get(batch_id, 0)
-        if deaths >= _DEADLY_AFTER:
-            raise DeadlyBatchError(f"the program died in it {deaths} times")
-        marker.batch = batch_id
-        self._store()
-
-    def end_batches(self) -> None:
-        """Name no batch any more: what kills now is not one of them."""
-        if self._marker.batch:
-            self._marker.batch = ""
-            self._store()
+    def suspect(self, segment: int) -> bool:
+        """Tell whether the program died so often in the segment that its batches must be looked at."""
+        return self._marker.segment == segment and self._marker.deaths > _SUSPECT_AFTER
 
     def _store(self) -> None:
         draft = self._path.with_suffix(".draft")

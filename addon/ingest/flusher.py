@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from addon.ingest.attempts import Attempts
+from addon.ingest.attempts import Attempts, DeadlyBatchError
 from addon.ingest.decode import decode_records, origin_of
 from addon.ingest.log_tables import LOG_TABLES, SYSLOG_FIELDS
+from addon.ingest.probe import deadly_batches
 from addon.ingest.quarantine import Quarantine, is_machines_fault
 from addon.ingest.record import Record, decode
-from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, Origin, TableRows
 from addon.ingest.renamed import renamed
+from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, Origin, TableRows
 from addon.ingest.staging import Staged
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE, TableRef
 from platform_core.base import failpoints
@@ -25,7 +26,7 @@ from platform_core.base.errors import UserError
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from addon.ingest.limits import IngestLimits
     from addon.ingest.segments import Segment
@@ -122,11 +123,13 @@ class Flusher:
         *,
         choose: Callable[[Sequence[Record], int], Sequence[Record]],
         isolate: bool = False,
+        deadly: Collection[str] = (),
     ) -> Flushed:
         """Commit a segment's rows and delete it. ``choose`` leaves out the records that are copies of others.
 
         With ``isolate``, records are decoded one by one and tables committed one by one; what fails goes to
-        the quarantine, with a dead letter that says so, and the rest goes on.
+        the quarantine, with a dead letter that says so, and the rest goes on. ``deadly`` are the ids of
+        batches that are not even tried.
 
         Raises:
             OSError, SluiceError: nothing is lost; call again later.
@@ -135,7 +138,7 @@ class Flusher:
         records, corrupt = self.read(segment)
         fresh = renamed(choose(records, segment.number), self._catalog)
         if isolate:
-            staged, bad = self._stage_singly(fresh, segment.number)
+            staged, bad = self._stage_singly(fresh, segment.number, deadly)
         else:
             staged, bad = self._stage(decode_records(fresh, segment.number, self._limits), Staged()), 0
         prepared = staged.prepared()
@@ -179,12 +182,21 @@ class Flusher:
         staged.dead_letters = decoded.dead_total
         return staged
 
-    def _stage_singly(self, records: Sequence[Record], segment: int) -> tuple[Staged, int]:
+    def deadly(self, segment: Segment) -> frozenset[str]:
+        """Return the batches that kill a process which decodes them, where the program died before."""
+        if not self.attempts.suspect(segment.number):
+            return frozenset()
+        return deadly_batches(segment.path, self._wal.folder.writer.key)
+
+    def _stage_singly(
+        self, records: Sequence[Record], segment: int, deadly: Collection[str]
+    ) -> tuple[Staged, int]:
         """Decode and type the records one by one; return also how many went to the quarantine."""
         staged, bad, first = Staged(), 0, 0
         for record in records:
             try:
-                self.attempts.begin_batch(segment, record.batch_id)
+                if record.batch_id in deadly:
+                    raise DeadlyBatchError("its decoding kills the process")  # noqa: TRY301 - as any other fault
                 decoded = decode_records([record], segment, self._limits, first=first)
                 staged.update(self._stage(decoded, staged))
             except Exception as error:
@@ -198,7 +210,6 @@ class Flusher:
                 letters.add_dead(batch.account_id, origin_of(record), _reason(error), batch.body, ref=ref)
                 staged.update(self._stage(letters, staged))
             first += len(record.batch.body) // 2 + 1  # more than it can have frames
-        self.attempts.end_batches()
         return staged, bad
 
     def _letters(self) -> Decoded:

@@ -361,11 +361,12 @@ class IngestService:
         try:
             attempts.begin(segment.number)
             with self._wal.folder.flushing():
-                if failures >= _GIVE_UP_AFTER or attempts.hopeless(segment.number):
+                if failures >= _GIVE_UP_AFTER:
                     done = self._flusher.give_up(segment)
                 else:
-                    isolate = failures >= _ISOLATE_AFTER or attempts.singly(segment.number)
-                    done = self._flusher.flush(segment, choose=self._choose, isolate=isolate)
+                    deadly = self._flusher.deadly(segment)
+                    isolate = failures >= _ISOLATE_AFTER or bool(deadly)
+                    done = self._flusher.flush(segment, choose=self._choose, isolate=isolate, deadly=deadly)
         except Exception as error:
             if not is_machines_fault(error):
                 self._failures[segment.number] += 1
