@@ -33,7 +33,7 @@ _TIME_KEY = b"\xa4time"
 _TIME_KEYS = (_TIME_KEY, b"\xc4\x04time", b"\xd9\x04time")
 _MIN_PARTS, _MAX_PARTS = 2, 4
 _PAIR = 2
-_FAULTS = (ValueError, msgpack.UnpackException, RecursionError)
+_FAULTS = (ValueError, TypeError, msgpack.UnpackException, RecursionError)
 
 
 class ForwardError(ValueError):

@@ -48,28 +48,31 @@ class TokenCutter:
         parts = frame.split(b" ", _PARTS - 1)
         if not parts[0].endswith(b">1") or len(parts) < _PARTS:
             return _cut_bsd(frame)
-        rest = parts[-1]
+        rest, host = parts[-1], parts[_HOST]
+        if (host.startswith(b"d.") or b"/" in host) and is_token(host):
+            parts[_HOST] = _NIL
+        else:
+            host = b""
         if self._element and rest.startswith(self._element):
             following = rest[len(self._element) : len(self._element) + 1]
             if following in {b" ", b""}:
                 return Separated(self._token, _joined(parts, _NIL + rest[len(self._element) :]))
         if rest.startswith(b"["):
-            found = self._cut_element(rest)
+            found = self._cut_elements(rest)
             if found is not None:
                 return Separated(found.token, _joined(parts, found.message))
-        if is_token(parts[_HOST]):
-            token, parts[_HOST] = parts[_HOST], _NIL
-            return Separated(token, _joined(parts, b"- " + rest))
+        if host:
+            return Separated(host, _joined(parts, b"- " + rest))
         return Separated(b"", frame)
 
-    def _cut_element(self, rest: bytes) -> Separated | None:
-        """Take the element with the token out of the structured data at the beginning of ``rest``."""
+    def _cut_elements(self, rest: bytes) -> Separated | None:
+        """Take every element with a token out of the structured data that ``rest`` begins with."""
         position, kept, token = 0, [], b""
         while (found := _ELEMENT.match(rest, position)) is not None:
             own = _SD_ID.fullmatch(found[1]) or _PARAMETER.search(found[2])
-            if own is None or token:
+            if own is None:
                 kept.append(found[0])
-            else:
+            elif not token:
                 token = own[1]
                 if not kept:
                     self._element, self._token = found[0], token
@@ -88,9 +91,10 @@ def _cut_bsd(frame: bytes) -> Separated:
         message = parse_message(frame)
     except SyslogError:
         return Separated(b"", frame)
-    if is_token(message.hostname):
-        return Separated(message.hostname, message._replace(hostname=_NIL).encode())
+    token = b""
     tagged = _TAG.fullmatch(message.tag)
-    if tagged is None:
-        return Separated(b"", frame)
-    return Separated(tagged[2], message._replace(tag=tagged[1] or _NIL).encode())
+    if tagged is not None:
+        token, message = tagged[2], message._replace(tag=tagged[1] or _NIL)
+    if is_token(message.hostname):
+        token, message = message.hostname, message._replace(hostname=_NIL)
+    return Separated(token, message.encode()) if token else Separated(b"", frame)

@@ -71,6 +71,19 @@ def test_the_token_may_be_the_id_of_an_element() -> None:
     assert TokenCutter().cut(b'<13>1 - - - - - [%b@41058 tag="x"] hi' % KEY) == (KEY, b"<13>1 - - - - - - hi")
 
 
+def test_a_second_token_is_taken_out_too() -> None:
+    other = b"2/" + b"feed" * 16
+    head = b"<13>1 - %b shop 42 ID " % DRAIN
+    both = b'[a@1 token="%b"][o@1 k="v"][%b@7][b@1 x="1" token="%b"]' % (KEY, other, other)
+    assert TokenCutter().cut(head + both + b" hi") == (KEY, b'<13>1 - - shop 42 ID [o@1 k="v"] hi')
+    cutter = TokenCutter()
+    for _ in range(2):
+        found = cutter.cut(head + b'[a@1 token="%b"] hi' % KEY)
+        assert found == (KEY, b"<13>1 - - shop 42 ID - hi")
+    old = b"<13>Nov 25 16:00:00 %b shop@%b: hi" % (DRAIN, KEY)
+    assert TokenCutter().cut(old) == (DRAIN, b"<13>Nov 25 16:00:00 - shop: hi")
+
+
 def test_a_message_without_text_is_one() -> None:
     assert TokenCutter().cut(b'<13>1 - - - - - [a@1 token="%b"]' % KEY) == (KEY, b"<13>1 - - - - - -")
 
