@@ -58,6 +58,7 @@ def visit(folder: Path, files: Mapping[str, bytes]) -> tuple[str, dict[str, Any]
             [
                 *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
                 *("--no-first-run", "--disable-extensions", "--disable-background-networking"),
+                "--ignore-certificate-errors",  # the TLS listener's are of the test's own CA
                 *(
                     f"--user-data-dir={folder / 'profile'}",
                     "--remote-debugging-port=0",

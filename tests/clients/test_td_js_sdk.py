@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from addon.models.accounts import Right
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _DATABASE = "web_shop"
+_IDS = [str(uuid.UUID(int=1)), str(uuid.UUID(int=2))]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,8 @@ def addon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, s
 
 def _page(addon: tuple[Running, str], name: str, sdk: str) -> dict[str, bytes]:
     running, key = addon
-    settings = {"server": running.url, "key": key, "database": _DATABASE}
+    secure = f"127.0.0.1:{int(running.url.rpartition(':')[2]) + 1}"
+    settings = {"server": running.url, "secure": secure, "key": key, "database": _DATABASE}
     page = (_HERE / "pages" / name).read_text().replace("SETTINGS", json.dumps(settings))
     script = _HERE / "node_modules" / sdk / "dist" / "td.min.js"
     return {"/page.html": page.encode(), "/td.js": script.read_bytes()}
@@ -90,15 +93,21 @@ def test_td_js_sdk_4_tracks_from_a_page_of_another_origin(addon: tuple[Running, 
         [1_700_000_002, 3, None, None, None],
     ]
 
-    _check_who_is_told(addon)
+    _check_who_is_told(addon, seen)
 
 
-def _check_who_is_told(addon: tuple[Running, str]) -> None:
+def _check_who_is_told(addon: tuple[Running, str], seen: dict[str, Any]) -> None:
     """In signed mode with a global id the server adds who it is; in anonymous mode nobody does."""
     known = _rows(addon, "select n, td_ip, td_global_id from known order by n")
     assert [row[:2] for row in known] == [[1, "127.0.0.1"], [2, "127.0.0.1"]]
     first, second = (uuid.UUID(row[2]) for row in known)
     assert first == second
+    # Over TLS the browser keeps other cookies. A site's own id is not kept at all: the page is not on TLS.
+    assert uuid.UUID(seen["globalId"]["success"]) == uuid.UUID(seen["globalIdAgain"]["success"])
+    assert uuid.UUID(seen["siteId"]["success"])
+    with addon[0].http() as http:
+        first, second = (http.get("/get_cookie_id", headers={"cookie": f"_td_ssc_id={n}"}).json() for n in _IDS)
+    assert [first["td_ssc_id"], second["td_ssc_id"]] == _IDS
     with addon[0].http() as http:
         (table,) = [
             one for one in http.get(f"/v3/table/list/{_DATABASE}").json()["tables"] if one["name"] == "shy"
@@ -117,3 +126,73 @@ def test_td_js_sdk_2_tracks_by_jsonp(addon: tuple[Running, str], tmp_path: Path)
     its_own = "2.5.1"  # what the file of 2.5.2 says of itself
     assert (note, server) == ("gr\u00fc\u00df \N{GRINNING FACE}", ["127.0.0.1", "Chrome", "Linux", its_own])
     assert _rows(addon, "select n from old_custom order by n") == [[1], [2]]
+
+
+def _page_of(key: str) -> dict[str, str]:
+    kind = "application/vnd.treasuredata.v1+json"
+    return {"origin": "https://shop.example", "authorization": f"TD1 {key}", "content-type": kind}
+
+
+def test_collectors_refuse_in_a_way_that_a_page_can_read(addon: tuple[Running, str]) -> None:
+    running, key = addon
+    with httpx.Client(base_url=running.url, timeout=60) as http:
+        asked = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+        preflight = http.options(f"/{_DATABASE}/events", headers=asked)
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-origin"] == "https://shop.example"
+        assert preflight.headers["access-control-allow-credentials"] == "true"
+        allowed = preflight.headers["access-control-allow-headers"].split(", ")
+        assert {"authorization", "content-type", "user-agent"} <= set(allowed)
+
+        good = _page_of(key)
+        large = b'{"events":[{"a":"' + b"x" * (5 << 20) + b'"}]}'
+        for path, headers, body, status, told in (
+            (f"/{_DATABASE}/events", _page_of("1/x"), b"{}", 401, "API key is not valid"),
+            (f"/{_DATABASE}/events", {**good, "authorization": ""}, b"{}", 401, "API key is missing"),
+            (f"/{_DATABASE}/events", good, b'{"event":{}}', 422, "The body is not valid"),
+            (f"/{_DATABASE}/events", good, large, 413, "limit of 5242880 bytes"),
+            ("/nowhere/events", good, b'{"events":[{}]}', 404, "Database 'nowhere' does not exist"),
+            (f"/collect/{_DATABASE}/Events", good, b'{"events":[{}]}', 422, "table name 'Events'"),
+            (f"/postback/v3/event/{_DATABASE}/posts", _page_of("1/x"), b"{}", 401, "API key is not valid"),
+            (f"/postback/v3/event/{_DATABASE}/posts", good, b"x" * 1_048_065, 413, "limit of 1048064 bytes"),
+            (f"/postback/v2/event/{_DATABASE}/posts?td_write_key={key}", {}, b'{"a":1}', 401, "missing"),
+        ):
+            answer = http.post(path, headers=headers, content=body)
+            assert (answer.status_code, told in answer.json()["message"]) == (status, True), answer.text
+            assert answer.headers.get("access-control-allow-origin") == headers.get("origin")
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_postbacks_are_stored_as_text_with_each_way_to_show_the_key(addon: tuple[Running, str]) -> None:
+    running, key = addon
+    with httpx.Client(base_url=running.url, timeout=60) as http:
+        for version, query, headers in (
+            ("v1", {"td_write_key": key}, {}),
+            ("v2", {}, {"authorization": f"TD1 {key}"}),
+            ("v3", {}, {"x-td-write-key": key}),
+        ):
+            body = {"version": version, "n": 1.5, "ok": True, "nothing": None, "many": [1, {"a": 2}]}
+            answer = http.post(
+                f"/postback/{version}/event/{_DATABASE}/postbacks", params=query, headers=headers, json=body
+            )
+            assert answer.json() == {"created": True, "records": 1}
+    sql = "select version, n, ok, many from postbacks order by version"
+    assert _rows(addon, sql) == [[f"v{n}", "1.5", "true", '[1,{"a":2}]'] for n in (1, 2, 3)]
+
+
+def test_a_jsonp_callback_is_the_name_of_a_function_or_refused(addon: tuple[Running, str]) -> None:
+    running, key = addon
+    given = {"api_key": key, "data": "eyJhIjoxfQ=="}
+    path = f"/js/v3/event/{_DATABASE}/scripts"
+    with httpx.Client(base_url=running.url, timeout=60) as http:
+        answer = http.get(path, params={**given, "callback": "a.b$_1"})
+        assert answer.text == '/**/typeof a.b$_1==="function"&&a.b$_1({"created":true});'
+        assert answer.headers["content-type"].startswith("application/javascript")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        for callback in ("alert(1)//", "a;b", "<script>", "a b", "1a", "a..b", "a\nb", "a" * 200, "\u00e9"):
+            refused = http.get(path, params={**given, "callback": callback})
+            assert refused.status_code == 422, callback
+            assert refused.headers["content-type"] == "application/json"
+            assert callback not in refused.text
+        assert http.get(path, params={**given, "api_key": "1/x", "callback": "a"}).status_code == 401
+    assert _rows(addon, "select a from scripts") == [[1]]

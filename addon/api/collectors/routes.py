@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -20,6 +18,7 @@ import msgspec
 from addon.api.auth import check_right, identify
 from addon.api.collectors.agents import parse_agent
 from addon.api.collectors.cors import answer_headers, preflight_headers
+from addon.api.collectors.identity import GLOBAL_ID, SITE_ID, global_cookie, id_of, site_cookie
 from addon.api.collectors.paths import Form, Target, target_of
 from addon.api.collectors.peers import Network, address_of
 from addon.api.collectors.records import (
@@ -47,12 +46,10 @@ MAX_BODY = 5 << 20
 MAX_POSTBACK = 1_048_064
 MAX_TABLES = 1_000
 """Tables in a database up to which a collector makes new ones."""
-GLOBAL_ID = "td_global_id"
 _JSON, _SCRIPT = b"application/json", b"application/javascript; charset=utf-8"
 _WITH_GLOBAL_ID = "application/vnd.treasuredata.v1.js+json"
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$]{0,99}(?:\.[A-Za-z_$][\w$]{0,99}){0,4}", re.ASCII)
 _MAX_PARAMETERS = 30
-_TWO_YEARS_S = 63_072_000
 _LIMITS = IngestLimits(inflated_bytes=MAX_BODY)
 
 
@@ -101,6 +98,11 @@ class CollectorRoutes:
             raise NotFound("There is no such collector.", hint="POST /collect/DATABASE/TABLE")
         if target.form is Form.JSONP:
             return await self._jsonp(call, target)
+        if target.form is Form.SITE_ID:
+            return _site_id(call), _JSON
+        if target.form is Form.GLOBAL_ID:
+            check_right(identify(self._services.accounts, call.text(b"authorization")), Right.WRITE)
+            return msgspec.json.encode({"global_id": _global_id(call)}), _JSON
         count = await (self._events if target.form is Form.EVENTS else self._postback)(call, target)
         return b'{"created":true,"records":%d}' % count, _JSON
 
@@ -202,17 +204,17 @@ def _texts(values: Mapping[str, str], *, keep_empty: bool = False) -> dict[bytes
 
 
 def _global_id(call: _Call) -> str:
-    """Return the browser's id from its cookie; a browser without one gets one with the answer."""
-    cookies = SimpleCookie()
-    try:
-        cookies.load(call.text(b"cookie"))
-        known = str(uuid.UUID(cookies[GLOBAL_ID].value))
-    except (CookieError, KeyError, ValueError):
-        known = str(uuid.uuid4())
-    call.more["set-cookie"] = (
-        f"{GLOBAL_ID}={known}; Path=/; Max-Age={_TWO_YEARS_S}; SameSite=None; Secure; HttpOnly"
-    )
+    """Return the browser's id; its cookie is made, or lives longer, with the answer."""
+    known = id_of(call.text(b"cookie"), GLOBAL_ID)
+    call.more["set-cookie"] = global_cookie(known)
     return known
+
+
+def _site_id(call: _Call) -> bytes:
+    known = id_of(call.text(b"cookie"), SITE_ID)
+    domain = _query(call.scope).get("cookie_domain", "")
+    call.more["set-cookie"] = site_cookie(known, call.text(b"host"), domain)
+    return msgspec.json.encode({"td_ssc_id": known})
 
 
 async def _body(call: _Call, limit: int) -> bytes:

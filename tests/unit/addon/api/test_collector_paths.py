@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _target(path: str, method: str = "POST") -> Target | None:
-    return target_of({"path": path, "method": method})
+    return target_of({"path": path, "method": method, "headers": []})
 
 
 def _paths(routes: Any) -> Iterator[str]:
@@ -71,6 +71,15 @@ def test_collectors_have_their_paths(path: str, expected: Target) -> None:
     assert _target(path) == _target(path, "OPTIONS") == expected
     assert (_target(path, "GET") is not None) is (expected.form is Form.JSONP)
     assert _target(path, "DELETE") is None
+
+
+def test_the_start_page_stays_the_start_page_unless_the_sdk_asks() -> None:
+    scope = {"path": "/", "method": "GET", "headers": [(b"accept", b"text/html,*/*")]}
+    assert target_of(scope) is None
+    sdk = [(b"accept", b"application/vnd.treasuredata.v1.js+json")]
+    assert target_of({**scope, "headers": sdk}) == Target(Form.GLOBAL_ID, "", "")
+    assert target_of({**scope, "headers": sdk, "method": "POST"}) is None
+    assert _target("/get_cookie_id", "GET") == Target(Form.SITE_ID, "", "")
 
 
 def test_upload_options_say_what_is_wrong_with_them() -> None:

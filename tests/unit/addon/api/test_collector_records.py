@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from addon.api.collectors.agents import Agent, parse_agent
 from addon.api.collectors.cors import answer_headers
+from addon.api.collectors.identity import GLOBAL_ID, id_of, site_cookie
 from addon.api.collectors.peers import address_of, networks
 from addon.api.collectors.records import (
     ServerColumns,
@@ -202,6 +204,17 @@ def test_a_forwarded_address_counts_only_from_proxies_that_were_named() -> None:
     assert _address("::1", "2001:db8::1", "::1") == "2001:db8::1"
     with pytest.raises(InvalidInput, match="trusted proxies"):
         networks("10.0.0.0/8, proxy.example")
+
+
+def test_ids_are_kept_in_cookies_of_the_right_reach() -> None:
+    known = "0b0e8f0a-7f0f-4b53-9f0b-2f3b1d8f6a10"
+    assert id_of(f"a=b; {GLOBAL_ID}={known}; c=d", GLOBAL_ID) == known
+    for cookies in ("", f"{GLOBAL_ID}=<script>", "\x00=;;;", f"other={known}"):
+        made = id_of(cookies, GLOBAL_ID)
+        assert (made != known, str(uuid.UUID(made))) == (True, made)
+    assert site_cookie(known, "ssc.shop.example:443", "shop.example").endswith("; Domain=shop.example")
+    for domain in ("other.example", "example", "op.example", "shop.example; Path=/x", "", "com"):
+        assert "Domain" not in site_cookie(known, "ssc.shop.example", domain)
 
 
 def test_only_a_printable_origin_is_echoed() -> None:
