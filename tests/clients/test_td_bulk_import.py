@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
+import tdclient
 from tdclient import errors
 
 from tests.clients.td_addon import Running, start, stop
+from tests.faults.live_addon import LiveAddon
 from tests.ports import free_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import tdclient
+    from pathlib import Path
 
 NOW = 1_764_000_000
 
@@ -112,3 +113,103 @@ def test_a_session_is_invisible_until_it_is_committed_and_then_complete(
     with pytest.raises(errors.NotFoundError):
         session.update()
     assert selected(td, database, "SELECT count(*) FROM events") == [[2001]]
+
+
+def test_calls_in_the_wrong_order_are_refused_with_a_word_on_what_to_do(
+    td: tdclient.Client, table: tuple[str, str]
+) -> None:
+    database, name = table
+    with pytest.raises(errors.NotFoundError):
+        td.create_bulk_import("s-none", database, "nothing")
+    session = td.create_bulk_import(f"s-{database}", database, name)
+    with pytest.raises(errors.AlreadyExistsError):
+        td.create_bulk_import(f"s-{database}", database, name)
+    with pytest.raises(errors.APIError, match=r"^422.*is not frozen.*Freeze it"):
+        td.perform_bulk_import(session.name)
+    with pytest.raises(errors.APIError, match=r"^422.*commit is not possible"):
+        session.commit()
+    with pytest.raises(errors.APIError, match=r"^422.*error_records is not possible"):
+        list(session.error_record_items())
+    session.freeze()
+    with pytest.raises(errors.APIError, match=r"^422.*has no parts"):
+        td.perform_bulk_import(session.name)
+    with pytest.raises(errors.APIError, match=r"^422.*is frozen.*Unfreeze it first"):
+        upload(session, "p", [{"time": NOW}])
+    session.unfreeze()
+    body = part([{"time": NOW}])[:-6]
+    with pytest.raises(errors.APIError, match=r"^422.*cut short"):
+        session.upload_part("p", io.BytesIO(body), len(body))
+    with pytest.raises(errors.NotFoundError):
+        session.delete_part("p")
+    upload(session, "p", [{"time": NOW}], as_bin=True)
+    session.freeze()
+    session.perform(wait=True)
+    with pytest.raises(errors.APIError, match=r"^422.*ready: upload_part is not possible"):
+        upload(session, "q", [{"time": NOW}])
+    session.delete()
+    assert session.name not in [one.name for one in td.bulk_imports()]
+
+
+def test_files_of_every_format_that_the_client_converts_come_in(
+    td: tdclient.Client, table: tuple[str, str]
+) -> None:
+    database, name = table
+    session = td.create_bulk_import(f"s-{database}", database, name)
+    session.upload_file("c", "csv", io.BytesIO(b"time,n,text\n%d,1,a\n%d,,b\n" % (NOW, NOW)))
+    session.upload_file("t", "tsv", io.BytesIO(b"time\tn\ttext\n%d\t2\tc\n" % NOW))
+    session.upload_file("j", "json", io.BytesIO(b'{"time":%d,"n":3,"text":"d"}\n' % NOW))
+    session.freeze()
+    session.perform(wait=True)
+    assert (session.valid_records, session.error_records) == (4, 0)
+    session.commit(wait=True, wait_interval=0)
+    assert selected(td, database, "SELECT sum(n), count(*) FROM events") == [[6, 4]]
+
+
+@pytest.mark.slow
+def test_a_session_outlives_kills_of_the_server(tmp_path: Path) -> None:
+    addon = LiveAddon(tmp_path / "home").start()
+    addon.make_table("shop", "events")
+    with tdclient.Client(apikey=addon.keys["td_api_key"], endpoint=addon.url) as td:
+        session = td.create_bulk_import("s", "shop", "events")
+        upload(session, "one", [{"time": NOW, "n": 1}])
+        addon.kill()
+        addon.start()
+        upload(session, "two", [{"time": NOW, "n": 2}, {"n": 3}])
+        session.freeze()
+        addon.kill()
+        addon.start()
+        session.perform(wait=True)
+        addon.kill()
+        addon.start()
+        session.commit(wait=True, wait_interval=0)
+        assert (session.valid_records, session.error_records) == (2, 1)
+        assert addon.query("SELECT sum(n), count(*) FROM events", "shop") == [[3, 2]]
+        addon.kill()
+        addon.start()
+        assert [row["n"] for row in session.error_record_items()] == [3]
+    assert addon.stop() == 0
+
+
+def test_an_account_sees_its_own_sessions_only_and_leaves_none_behind(addon: Running) -> None:
+    resource = str(uuid.uuid4())
+    asked = {"uuid": resource, "name": "other", "plan": "nano", "region": "amazon-web-services::us-east-1"}
+    with addon.platform() as platform, addon.client() as mine:
+        made = platform.post("/heroku/resources", json=asked)
+        key = made.json()["config"]["TREASURE_DATA_API_KEY"]
+        with addon.client(key) as td:
+            td.create_database("shop")
+            td.create_log_table("shop", "events")
+            session = td.create_bulk_import("theirs", "shop", "events")
+            upload(session, "p", [{"time": NOW, "text": "a-marker-of-theirs"}, {}])
+            session.freeze()
+            session.perform(wait=True)
+            with pytest.raises(errors.NotFoundError):
+                mine.bulk_import("theirs")
+            assert "theirs" not in [one.name for one in mine.bulk_imports()]
+        kept = addon.authority.parent / "addon" / "warehouse" / "bulk" / key.partition("/")[0]
+        assert any(path.is_file() for path in kept.rglob("*"))
+        assert platform.delete(f"/heroku/resources/{resource}").status_code in {200, 202, 204}
+        deadline = time.monotonic() + 20
+        while any(path.is_file() for path in kept.rglob("*")):
+            assert time.monotonic() < deadline
+        assert kept.exists() is False
