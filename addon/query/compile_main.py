@@ -33,11 +33,13 @@ def compiled(request: dict[str, Any]) -> dict[str, Any]:
             request["database"],
             tables.__contains__,
             Times(*request["times"]),
+            deleting=request["deleting"],
         )
     except errors.UserError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     views = {name: [ref.database, ref.table] for name, ref in done.views.items()}
-    return {"sql": done.sql, "views": views, "ranges": done.ranges}
+    answer = {"sql": done.sql, "views": views, "ranges": done.ranges}
+    return answer | {"target": done.target, "everything": done.everything}
 
 
 def main() -> None:

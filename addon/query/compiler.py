@@ -34,16 +34,25 @@ class Compiler:
         self._processes = asyncio.Semaphore(_AT_ONCE)
 
     async def compile(
-        self, account: Account, sql: str, dialect: str, database: str, times: Times
+        self,
+        account: Account,
+        sql: str,
+        dialect: str,
+        database: str,
+        times: Times,
+        *,
+        deleting: bool = False,
     ) -> CompiledQuery:
-        """Compile a query.
+        """Compile a query, or with ``deleting`` a DELETE.
 
         Raises:
             UserError: it is refused; also when it takes too long to understand.
         """
         if not _SHORT_BYTES < len(sql) <= MAX_SQL_BYTES:
             exists = self._catalog.table_exists
-            return await asyncio.to_thread(compile_query, sql, dialect, account.id, database, exists, times)
+            return await asyncio.to_thread(
+                compile_query, sql, dialect, account.id, database, exists, times, deleting=deleting
+            )
         refs = await asyncio.to_thread(self._catalog.table_refs, account.id)
         request = {
             "sql": sql,
@@ -52,6 +61,7 @@ class Compiler:
             "database": database,
             "tables": [[ref.database, ref.table] for ref in refs],
             "times": [times.now, times.scheduled],
+            "deleting": deleting,
         }
         async with self._processes:
             answer = await _in_a_process(request)
@@ -59,7 +69,7 @@ class Compiler:
             raise getattr(errors, answer["error"])(answer["message"], hint=answer["hint"])
         views = {name: TableRef(account.id, *names) for name, names in answer["views"].items()}
         ranges = {name: tuple((low, high) for low, high in one) for name, one in answer["ranges"].items()}
-        return CompiledQuery(answer["sql"], views, ranges)
+        return CompiledQuery(answer["sql"], views, ranges, answer["target"], answer["everything"])
 
 
 async def _in_a_process(request: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from addon.query.deletes import parse_delete, set_target_apart
 from addon.query.gate import bind_tables, check_final, check_functions, parse_query
 from addon.query.pruning import time_ranges
 from addon.query.td_functions import Times, rewrite_td_functions
@@ -47,6 +48,10 @@ class CompiledQuery:
     views: Mapping[str, TableRef]
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
     """The times that a view is read in; a view that is not named is read in all."""
+    target: str | None = None
+    """The view that a DELETE takes rows from; the query is then of their places."""
+    everything: bool = False
+    """A DELETE without a condition."""
 
 
 def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
@@ -56,8 +61,12 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
     database: str,
     exists: Callable[[TableRef], bool],
     times: Times,
+    *,
+    deleting: bool = False,
 ) -> CompiledQuery:
     """Check and translate one query; takes up to some 100 ms for long texts, so call it in a thread.
+
+    With ``deleting``, the statement is a DELETE, and what comes out asks for the places of its rows.
 
     Raises:
         UserError: the query is refused, wrong, or reads what is not there; see :mod:`addon.query.gate`.
@@ -66,13 +75,14 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
         raise InvalidInput(
             f"The query type {dialect[:40]!r} is not known.", hint="Use trino, presto, hive or duckdb."
         )
-    tree = parse_query(sql, DIALECTS[dialect])
+    tree = parse_delete(sql, DIALECTS[dialect]) if deleting else parse_query(sql, DIALECTS[dialect])
     check_functions(tree)
     if dialect in _UNNAMED:
         _name_columns(tree, _UNNAMED[dialect])
     if DIALECTS[dialect] not in _WHOLE_DIVISION:
         _divide_with_fraction(tree)
     gated = bind_tables(rewrite_td_functions(tree, times), account_id, database, exists)
+    target = set_target_apart(gated) if deleting else None
     try:
         text = gated.tree.sql(dialect="duckdb", comments=False)
     except (SqlglotError, RecursionError) as error:
@@ -80,7 +90,9 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
             "The query cannot be translated: it is nested too deeply or uses an unknown form."
         ) from error
     check_final(text, gated.views)
-    return CompiledQuery(text, gated.views, time_ranges(gated.tree, gated.views))
+    ranges = time_ranges(gated.tree, gated.views)
+    everything = deleting and gated.tree.args.get("where") is None
+    return CompiledQuery(text, gated.views, ranges, target, everything)
 
 
 def _name_columns(tree: exp.Query, prefix: str) -> None:

@@ -73,6 +73,27 @@ def parse_query(sql: str, dialect: str) -> exp.Query:
         InvalidInput: it does not parse, or is not exactly one statement.
         Forbidden: it is a statement other than a query.
     """
+    tree = parse_statement(sql, dialect)
+    bad: exp.Expr = tree
+    if isinstance(tree, exp.Query):
+        write = next(tree.find_all(*_WRITES), None)
+        if write is None:
+            return tree
+        bad = write
+    raise Forbidden(
+        f"{_statement_name(bad)} statements are not supported here: only queries (SELECT) are.",
+        hint="Create tables and load rows through the table and import calls of the API;"
+        " a DELETE is run as a job.",
+    )
+
+
+def parse_statement(sql: str, dialect: str) -> exp.Expr:
+    """Parse one statement of any kind.
+
+    Raises:
+        TooLarge: the text is over :data:`MAX_SQL_BYTES`.
+        InvalidInput: it does not parse, or is not exactly one statement.
+    """
     if len(sql.encode(errors="replace")) > MAX_SQL_BYTES:
         raise TooLarge(
             "The query text is over 1 MiB.", hint="Load long lists of values into a table and join it."
@@ -87,17 +108,7 @@ def parse_query(sql: str, dialect: str) -> exp.Query:
         raise InvalidInput("The query is nested too deeply.") from error
     if len(statements) != 1:
         raise InvalidInput(f"Exactly one statement is run at a time, not {len(statements)}.")
-    tree = statements[0]
-    bad: exp.Expr = tree
-    if isinstance(tree, exp.Query):
-        write = next(tree.find_all(*_WRITES), None)
-        if write is None:
-            return tree
-        bad = write
-    raise Forbidden(
-        f"{_statement_name(bad)} statements are not supported: only queries (SELECT) are.",
-        hint="Create tables and load rows through the table and import calls of the API.",
-    )
+    return statements[0]
 
 
 def check_functions(tree: exp.Expr) -> None:

@@ -35,6 +35,11 @@ def result_file(folder: Path, account_id: int, job_id: int, epoch: int) -> Path:
     return folder / str(account_id) / f"{job_id}.{epoch}.msgpack.gz"
 
 
+def one_row(row: Sequence[Any]) -> bytes:
+    """Return a stored result of a single row."""
+    return isal_zlib.compress(msgpack.packb(list(row)), wbits=_GZIP)
+
+
 def unpacked(source: Path | bytes) -> Iterator[bytes]:
     """Yield the msgpack bytes of a stored result, decompressed."""
     inflate = isal_zlib.decompressobj(_GZIP)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from addon.models.accounts import AccountState
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
-from addon.query.results import result_file
+from addon.query.deletes import is_delete
+from addon.query.results import one_row, result_file
 from addon.query.service import Query, QueryService, shown_columns
 from addon.query.worker import QueryFailed, QueueFull
 from addon.store.jobs import LEASE_S, JobStore
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.models.accounts import Account
+    from addon.query.delete_job import Deleter
     from addon.store.accounts import AccountStore
 
 _log = get_logger(__name__)
@@ -48,10 +50,11 @@ class Execution(Protocol):
 class SqlExecution:
     """Runs a query job; its result is stored once, as msgpack.gz."""
 
-    def __init__(self, service: QueryService, results: Path) -> None:
-        """Store results below ``results``."""
+    def __init__(self, service: QueryService, results: Path, deleter: Deleter | None = None) -> None:
+        """Store results below ``results``; without a ``deleter``, DELETE is refused like other writes."""
         self._service = service
         self._results = results
+        self._deleter = deleter
 
     async def run(self, account: Account, job: Job, kill: asyncio.Event) -> JobOutcome:
         """Run the query."""
@@ -62,7 +65,12 @@ class SqlExecution:
         query = Query(request.query, request.type, request.database, scheduled=request.scheduled_time)
         try:
             with part.open("wb") as file:
-                reply = await self._service.execute(account, query, file.fileno(), kill)
+                if self._deleter is not None and is_delete(request.query):
+                    reply = await self._deleter.run(account, job, kill)
+                    file.write(one_row([reply.rows]))
+                    file.flush()
+                else:
+                    reply = await self._service.execute(account, query, file.fileno(), kill)
                 await asyncio.to_thread(os.fsync, file.fileno())
             size = part.stat().st_size
             part.replace(path)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from addon.query.compiler import Compiler
+from addon.query.deletes import FILE, ROW, places_query
 from addon.query.dialects import CompiledQuery, result_type
 from addon.query.pins import Pins
-from addon.query.shown import table_view
+from addon.query.pruning import LAST
+from addon.query.shown import expired_before, table_view
 from addon.query.td_functions import Times
 from addon.query.worker import QueueFull, Reply, Request, Worker
 from platform_core.base.errors import NotFound
@@ -57,6 +59,8 @@ class Query:
     max_bytes: int = MAX_RESULT_BYTES
     at: int | None = None
     """The Unix second that it takes for now; None for the clock's."""
+    deleting: bool = False
+    """It is a DELETE; what runs is the query of its rows' places, see :mod:`addon.query.deletes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class _Pinned:
 
     info: TableInfo
     snapshot: Snapshot | None
+    since: int | None
+    """Rows of before this Unix second have expired; None where none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,30 @@ class Prepared:
         """The tables that it reads."""
         return list(self.compiled.views.values())
 
+    @property
+    def target(self) -> TableRef:
+        """The table that a DELETE takes rows from."""
+        if self.compiled.target is None:
+            raise ValueError("this is no DELETE")
+        return self.compiled.views[self.compiled.target]
+
+    def snapshot(self, ref: TableRef) -> Snapshot | None:
+        """Return the pinned version of one of its tables; None while that is empty."""
+        return next(self.pinned[name].snapshot for name, one in self.compiled.views.items() if one == ref)
+
+    @property
+    def sql(self) -> str:
+        """The text that a worker runs."""
+        sql = self.compiled.sql
+        return sql if self.compiled.target is None else places_query(sql)
+
     def files(self, name: str) -> Sequence[Path]:
         """Return the files of a table that can have rows which the query asks for."""
-        snapshot = self.pinned[name].snapshot
-        return [] if snapshot is None else snapshot.files_within(self.compiled.ranges.get(name))
+        pinned = self.pinned[name]
+        ranges = self.compiled.ranges.get(name)
+        if ranges is None and pinned.since is not None:
+            ranges = ((pinned.since, LAST),)
+        return [] if pinned.snapshot is None else pinned.snapshot.files_within(ranges)
 
 
 class QueryService:
@@ -169,8 +195,8 @@ class QueryService:
             files = {name: list(prepared.files(name)) for name in prepared.pinned}
             with self._warehouse.reading() as lease:
                 await asyncio.to_thread(lease.fetch, [path for paths in files.values() for path in paths])
-                views = {name: _view(worker, one, files[name]) for name, one in prepared.pinned.items()}
-                request = Request(prepared.compiled.sql, views, query.form, query.max_bytes)
+                views = {name: _view(worker, prepared, name, files[name]) for name in files}
+                request = Request(prepared.sql, views, query.form, query.max_bytes)
                 timeout = account.plan.query_timeout_s
                 reply = await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
         return replace(reply, warnings=prepared.warnings)
@@ -195,14 +221,17 @@ class QueryService:
         """
         now = self.now() if query.at is None else query.at
         times = Times(now, now if query.scheduled is None else query.scheduled)
-        return await self._compiler.compile(account, query.sql, query.dialect, query.database, times)
+        return await self._compiler.compile(
+            account, query.sql, query.dialect, query.database, times, deleting=query.deleting
+        )
 
     def _snapshots(self, views: Mapping[str, TableRef], pins: Pins) -> Mapping[str, _Pinned]:
         """Pin one snapshot per table, with the schema it is shown by; the flush barrier is passed already."""
-        return {
-            name: _Pinned(self._catalog.table(ref), pins.snapshot(self._warehouse, ref))
-            for name, ref in views.items()
-        }
+        return {name: self._pinned(ref, pins) for name, ref in views.items()}
+
+    def _pinned(self, ref: TableRef, pins: Pins) -> _Pinned:
+        info = self._catalog.table(ref)
+        return _Pinned(info, pins.snapshot(self._warehouse, ref), expired_before(info, self.now()))
 
 
 def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
@@ -210,8 +239,11 @@ def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, result_type(kind, dialect)) for name, kind in reply.columns)
 
 
-def _view(worker: Worker, pinned: _Pinned, files: Sequence[Path]) -> str:
-    return table_view(pinned.info, pinned.snapshot, [worker.path_inside(Path(file)) for file in files])
+def _view(worker: Worker, prepared: Prepared, name: str, files: Sequence[Path]) -> str:
+    pinned = prepared.pinned[name]
+    places = (FILE, ROW) if name == prepared.compiled.target else None
+    paths = [worker.path_inside(Path(file)) for file in files]
+    return table_view(pinned.info, pinned.snapshot, paths, since=pinned.since, places=places)
 
 
 def _read_all(descriptor: int) -> bytes:

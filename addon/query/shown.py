@@ -10,8 +10,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from addon.models.tables import Column, Snapshot
-from addon.warehouse.view import SQL_TYPES, view_sql
+from addon.models.tables import Column, Snapshot, TableRef
+from addon.warehouse.view import view_sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ _KINDS: Mapping[str, str] = {
 }
 _NESTED = re.compile(r"^(array|map)<[a-z<>, ]{1,100}>$")
 _TIME = Column("time", "long")
+_DAY_S = 86_400
 
 
 def column_kind(declared_type: str) -> str | None:
@@ -57,10 +58,24 @@ def _declared(wanted: DeclaredColumn, detected: Column | None) -> Column:
     )
 
 
-def table_view(info: TableInfo, snapshot: Snapshot | None, paths: Sequence[str]) -> str:
-    """Return the SELECT that shows a table; ``snapshot`` is None while nothing was ever imported."""
+def table_view(
+    info: TableInfo,
+    snapshot: Snapshot | None,
+    paths: Sequence[str],
+    *,
+    since: int | None = None,
+    places: tuple[str, str] | None = None,
+) -> str:
+    """Return the SELECT that shows a table; ``snapshot`` is None while nothing was ever imported.
+
+    ``since`` and ``places`` are those of :func:`addon.warehouse.view.view_sql`.
+    """
     if snapshot is None:
-        columns = visible_columns(info, ())
-        texts = (f'CAST(NULL AS {SQL_TYPES[one.type]}) AS "{one.name}"' for one in columns)
-        return f"SELECT {', '.join(texts)} WHERE false"
-    return view_sql(replace(snapshot, columns=visible_columns(info, snapshot.columns)), paths)
+        snapshot = Snapshot(TableRef(0, info.database, info.name), 0, (), (), 0, 0)
+    shown = replace(snapshot, columns=visible_columns(info, snapshot.columns))
+    return view_sql(shown, paths, since=since, places=places)
+
+
+def expired_before(info: TableInfo, now: int) -> int | None:
+    """Return the Unix second before which a table's rows have expired; None where none does."""
+    return None if info.expire_days is None else now - info.expire_days * _DAY_S

@@ -118,6 +118,13 @@ class SqlCatalog:
                 count_rows(connection, ref, columns, rows, last_time=last_time, now=now)
                 count_misfits(connection, ref, misfits, now)
 
+    def record_removal(self, ref: TableRef, rows: int) -> None:
+        """Note that rows of a table were deleted, or have expired; the month's count of stored rows stays."""
+        left = sa.case((TABLES.c.row_count > rows, TABLES.c.row_count - rows), else_=0)
+        values = {"row_count": left, "updated_at": self._clock.now()}
+        with self._database.write() as connection:
+            connection.execute(sa.update(TABLES).where(table_is(ref)).values(values))
+
     def drift(self, ref: TableRef) -> dict[str, ColumnDrift]:
         """Return how the table's columns came to be, as far as it is known, by column."""
         with self._database.read() as connection:

@@ -63,7 +63,7 @@ def carry_out(
             lease.fetch(paths)
         except DamagedObject as error:
             raise Damaged(error.name, "its bytes are not those that were written") from error
-        surveyed = [_checked(file, path) for file, path in zip(plan.files, paths, strict=True)]
+        surveyed = [checked(file, path) for file, path in zip(plan.files, paths, strict=True)]
         count = affordable(surveyed, MEMORY_BYTES)
         part, chosen = Merge(plan.files[:count]), surveyed[:count]
         sink = MergeSink(objects.scratch, _begins(part, chosen), full_bytes)
@@ -73,7 +73,7 @@ def carry_out(
             drafts = sink.close()
             if sum(draft.rows for draft in drafts) != part.rows:
                 raise RuntimeError("a merge lost or doubled rows")  # noqa: TRY301  (the drafts must go)
-            return Merged(part.files, [_stored(objects, prefix, part, draft) for draft in drafts])
+            return Merged(part.files, [stored(objects, prefix, part, draft) for draft in drafts])
         except BaseException:
             sink.abandon()
             raise
@@ -86,15 +86,22 @@ def _begins(plan: Merge, files: Sequence[Surveyed]) -> list[int]:
     return [window * WINDOW_S for window in cuts(sorted(rows.items()), plan.size, plan.generation)]
 
 
-def _stored(objects: ObjectStore, prefix: str, plan: Merge, draft: Draft) -> DataFile:
-    begin = merged_name(plan, uuid.uuid4().hex[:DIGEST_DIGITS])
+def stored(
+    objects: ObjectStore, prefix: str, plan: Merge, draft: Draft, *, generation: int | None = None
+) -> DataFile:
+    """Give a draft its place in the table's folder; ``generation`` is the next one unless told otherwise."""
+    begin = merged_name(plan, uuid.uuid4().hex[:DIGEST_DIGITS], generation)
     name = f"{begin}-{draft.digest[:DIGEST_DIGITS]}.parquet"
     size = objects.put_file(f"{prefix}/{name}", draft.path)
     return DataFile(name, size, draft.rows, draft.low, draft.high)
 
 
-def _checked(file: Candidate, path: Path) -> Surveyed:
-    """Survey a file whose bytes are the ones that were written, and whose rows are those of the log."""
+def checked(file: Candidate, path: Path) -> Surveyed:
+    """Survey a file whose bytes are the ones that were written, and whose rows are those of the log.
+
+    Raises:
+        Damaged: they are not.
+    """
     match = _DIGEST.search(file.name)
     if match is not None and not _digest(path).startswith(match[1]):
         raise Damaged(file.name, "its bytes are not those that were written")

@@ -87,7 +87,7 @@ def survey(path: Path, window_s: int) -> Surveyed:
     low = high = last = None
     is_sorted = True
     with open_file(path) as file:
-        for batch in _batches(file, path, ["time"], 1 << 17):
+        for batch in batches(file, path, ["time"], 1 << 17):
             times = _times(batch, path)
             if not len(times):
                 continue
@@ -110,9 +110,14 @@ def _open_bytes(metadata: pq.FileMetaData, *, is_sorted: bool) -> int:
     return min(max(groups, default=0), pages) + min(_DECODED * max(groups, default=0), 2 * _BATCH_BYTES)
 
 
-def _batches(
+def batches(
     file: pq.ParquetFile, path: Path, columns: list[str] | None, rows: int
 ) -> Iterator[pa.RecordBatch]:
+    """Yield a file's rows in pieces of at most ``rows``.
+
+    Raises:
+        Damaged: a checksum is wrong.
+    """
     try:
         yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
@@ -189,7 +194,7 @@ class _Source:
             count = max(_LEAST_ROWS, min(_MOST_ROWS, rows))
             pieces = (
                 aligned(pa.Table.from_batches([batch]), self._schema)
-                for batch in _batches(file, path, None, count)
+                for batch in batches(file, path, None, count)
             )
             if self._surveyed.is_sorted:
                 yield from pieces

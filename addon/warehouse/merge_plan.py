@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,9 +91,9 @@ class Merge:
         return sum(file.rows for file in self.files)
 
 
-def merged_name(merge: Merge, unique: str) -> str:
-    """Return what the name of a merge's result begins with."""
-    return f"merged-g{merge.generation}-{merge.arrival:020d}-{unique}"
+def merged_name(merge: Merge, unique: str, generation: int | None = None) -> str:
+    """Return what the name of a merge's result begins with; ``generation`` is the merge's by default."""
+    return f"merged-g{merge.generation if generation is None else generation}-{merge.arrival:020d}-{unique}"
 
 
 def generation_of(name: str, modified: int) -> tuple[int, int]:
@@ -104,7 +106,11 @@ def generation_of(name: str, modified: int) -> tuple[int, int]:
 
 def candidates(files: FileSet) -> list[Candidate]:
     """Return the files that are not final."""
-    small = [position for position, size in enumerate(files.sizes.tolist()) if size < _FINAL_BYTES]
+    return described(files, [n for n, size in enumerate(files.sizes.tolist()) if size < _FINAL_BYTES])
+
+
+def described(files: FileSet, positions: Sequence[int]) -> list[Candidate]:
+    """Return the files at the given positions."""
     return [
         Candidate(
             name,
@@ -114,7 +120,9 @@ def candidates(files: FileSet) -> list[Candidate]:
             int(files.high[position]),
             *generation_of(name, int(files.modified[position])),
         )
-        for position, name in zip(small, files.names.take(small).to_pylist(), strict=True)
+        for position, name in zip(
+            positions, files.names.take(pa.array(positions, pa.int64())).to_pylist(), strict=True
+        )
     ]
 
 

@@ -22,6 +22,7 @@ from addon.models.moves import default_place
 from addon.models.tables import Column, Snapshot, TableRef
 from addon.warehouse.delta import DataFile, DeltaLog
 from addon.warehouse.files import Paths
+from addon.warehouse.handles import Handles
 from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.parquet import sorted_by_time, write_parquet
 from addon.warehouse.rewriting import OpenTable, Rewriter
@@ -102,6 +103,7 @@ class DeltaWarehouse:
         self._guard = threading.Lock()
         self._places = places
         self._tables: dict[str, OpenTable] = {}
+        self._handles = Handles()
         self.rewriter = Rewriter(self.objects, self._of)
 
     @property
@@ -125,7 +127,8 @@ class DeltaWarehouse:
             known = self._tables.get(prefix)
             if known is None:
                 known = self._tables[prefix] = OpenTable(self.objects, prefix)
-            return known
+        self._handles.use(prefix, known)
+        return known
 
     @contextmanager
     def locked(self, ref: TableRef) -> Iterator[DeltaLog]:
@@ -262,15 +265,18 @@ class DeltaWarehouse:
     def sweep(self) -> int:
         """Delete the files that no version has named for ``keep_s``; return how many were deleted.
 
-        They are what merging replaced and what an interrupted flush left. Each table that this process knows
-        is looked at.
+        They are what merging replaced and what an interrupted flush left. Of the tables that this process
+        knows, those are looked at that it has not looked at yet, or where something was replaced since.
         """
         with self._guard:
             tables = list(self._tables.values())
         deleted = 0
+        now = self._clock.now()
         for own in tables:
-            with own.lock:
-                deleted += own.log.sweep(self._keep_s, self._clock.now())
+            if own.log.sweep_is_due(self._keep_s, now):
+                with own.lock:
+                    deleted += own.log.sweep(self._keep_s, now)
+        self.objects.tidy()
         return deleted
 
     # Reading

@@ -44,15 +44,26 @@ def _expression(column: Column) -> str:
     return f"{value} as {identifier(column.name)}"
 
 
-def view_sql(snapshot: Snapshot, path_list: Sequence[str]) -> str:
+def view_sql(
+    snapshot: Snapshot,
+    path_list: Sequence[str],
+    *,
+    since: int | None = None,
+    places: tuple[str, str] | None = None,
+) -> str:
     """Return a SELECT over ``path_list``, the snapshot's files as the reading process sees them.
 
     The files' columns are matched by name and may be missing from any or all of them, so that the list may be
-    pruned freely. With an empty list the SELECT has the right columns and no rows.
+    pruned freely. With an empty list the SELECT has the right columns and no rows. Rows of before ``since``
+    (Unix seconds) are not shown. ``places`` names two more columns: the file, and the row's number in it.
     """
     if not path_list:
         nothing = (
-            f"null::{SQL_TYPES[column.type]} as {identifier(column.name)}" for column in snapshot.columns
+            f"null::{kind} as {identifier(name)}"
+            for name, kind in [
+                *((column.name, SQL_TYPES[column.type]) for column in snapshot.columns),
+                *zip(places or (), ("VARCHAR", "BIGINT"), strict=False),
+            ]
         )
         return f"select {', '.join(nothing)} where false"
     physical = [part for column in snapshot.columns for part in _parts(column)]
@@ -62,4 +73,10 @@ def view_sql(snapshot: Snapshot, path_list: Sequence[str]) -> str:
     )
     files = ", ".join(literal(path) for path in path_list)
     shown = ", ".join(_expression(column) for column in snapshot.columns)
-    return f"select {shown} from read_parquet([{files}], schema=MAP {{{described}}})"  # noqa: S608 - every part is quoted above
+    options = f"schema=MAP {{{described}}}"
+    if places is not None:
+        file, row = places
+        shown += f", {identifier(file)}, file_row_number as {identifier(row)}"
+        options += f", filename={literal(file)}"
+    condition = "" if since is None else f' where "time" >= {since}'
+    return f"select {shown} from read_parquet([{files}], {options}){condition}"  # noqa: S608 - every part is quoted above

@@ -81,7 +81,7 @@ def test_every_version_reads_as_it_was_over_checkpoints_merges_and_new_columns(
     warehouse: DeltaWarehouse,
 ) -> None:
     seen: dict[int, list[tuple[object, ...]]] = {}
-    for segment in range(1, 75):
+    for segment in range(1, 60):
         put(warehouse, segment, f'{{"c{segment // 20}":{segment}}}')
         if segment % 33 == 0:
             assert warehouse.compact(REF)
@@ -157,16 +157,16 @@ def test_files_stay_as_long_as_a_version_of_the_window_or_a_pin_names_them(
 
 
 def test_old_history_goes_and_the_window_stays_readable(warehouse: DeltaWarehouse, clock: Clock) -> None:
-    for segment in range(1, 250):
+    for segment in range(1, 150):
         put(warehouse, segment, '{"a":1}')
     history = warehouse.folder(REF) / "_sluice" / "history"
     kept = len(list(history.iterdir()))
     clock.at = warehouse.folder(REF).stat().st_mtime + 48 * HOUR
-    put(warehouse, 250, '{"a":1}')
+    put(warehouse, 150, '{"a":1}')
     (warehouse.folder(REF) / "w-orphan.parquet").write_bytes(b"of a flush that was interrupted")
     assert warehouse.sweep() == 1
     assert len(list(history.iterdir())) < kept / 2
-    assert len(rows(warehouse, newest(warehouse) - 1)) == 249
+    assert len(rows(warehouse, newest(warehouse) - 1)) == 149
 
 
 def test_pins_have_plain_names_and_are_not_overwritten(warehouse: DeltaWarehouse) -> None:

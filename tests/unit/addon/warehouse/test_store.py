@@ -258,7 +258,7 @@ def test_a_table_dropped_while_its_files_are_merged_stays_dropped(
         put(warehouse, 41, '{"b":2}')
         return done
 
-    monkeypatch.setattr("addon.warehouse.store.carry_out", dropping)
+    monkeypatch.setattr("addon.warehouse.rewriting.carry_out", dropping)
     assert warehouse.compact(REF) == 0
     assert rows(warehouse, "b") == [(2,)]
     assert len(list(warehouse.folder(REF).glob("*.parquet"))) == 1
@@ -277,7 +277,7 @@ def test_commits_and_snapshots_go_on_while_files_are_merged(
         assert not other.is_alive()
         return carry_out(*args)
 
-    monkeypatch.setattr("addon.warehouse.store.carry_out", committing)
+    monkeypatch.setattr("addon.warehouse.rewriting.carry_out", committing)
     assert warehouse.compact(REF) == 40
     assert rows(warehouse, "a") == [(n,) for n in range(1, 42)]
     assert put(DeltaWarehouse(warehouse.root), 41, '{"a":0}') == 0
