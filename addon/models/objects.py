@@ -143,6 +143,9 @@ class ObjectStore(Protocol):
         Where the store can, it goes out of sight in one step. Otherwise Delta logs go first.
         """
 
+    def tidy(self) -> None:
+        """Upkeep of the local files: what crashed writers left, and cached files of tables that are gone."""
+
     # Tables, whose logs delta-rs reads and writes
     # ----------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,9 @@ _SETTINGS = {"delta.logRetentionDuration": "interval 15 minutes", "delta.enableE
 _ATTEMPTS = 10
 _DROPPED = "sluice.dropped"
 """A table property: the table is being deleted, and is none any more."""
+_REWRITES = "sluice.rewrites"
+"""The transaction identifier of the commits that remove files."""
+_SWEEP_EVERY_S = 3600.0
 _DELETING_S = 600.0
 """After this long a deletion that is not finished was given up."""
 
@@ -79,6 +82,9 @@ class DeltaLog:
         self._checkpoint = 0
         self._state: tuple[str, int, TableState] | None = None
         self.transactions = Transactions(self.entry)
+        self._swept_at: float | None = None
+        self._leftovers = True
+        """Whether there may be files that the newest version does not name."""
         self.history = History(objects, prefix, self.entry)
 
     # The handle
@@ -151,7 +157,7 @@ class DeltaLog:
 
     def forget(self) -> None:
         """Let the handle go; the next call reads the log anew."""
-        self._table = None
+        self._table = self._state = None
 
     # Reading
     # ----------------------------------------------------------------------------------------------------
@@ -251,7 +257,7 @@ class DeltaLog:
         ``new_data`` is false where the rows are the same ones (compaction). After False the caller may
         delete what it wrote; after an error it must not, for the commit may have been made.
         """
-        attempt = Attempt(self)
+        attempt, self._leftovers = Attempt(self), True
         for _ in range(_ATTEMPTS):
             table = self._handle()
             if table is None:
@@ -262,7 +268,10 @@ class DeltaLog:
                 return False
             now = int(time.time() * 1000)
             gone = [RemoveAction(name, data_change=new_data, deletion_timestamp=now) for name in old]
-            if attempt.commit(table, None, [*(file.action(new_data=new_data) for file in new), *gone], []):
+            actions: list[AddAction | RemoveAction] = [file.action(new_data=new_data) for file in new]
+            # delta-rs lets two commits remove one file. A number that all of them raise makes them conflict.
+            turn = Transaction(_REWRITES, (self.transactions.last(table, _REWRITES) or 0) + 1)
+            if attempt.commit(table, None, [*actions, *gone], [turn]):
                 return True
         raise self._busy()
 
@@ -382,7 +391,15 @@ class DeltaLog:
         gone = self.history.unneeded(found, _state_of(table), now - keep_s)
         self._objects.delete(f"{self.prefix}/{name}" for name in gone)
         self.history.forget(int((now - keep_s) * 1000))
+        self._swept_at, active = now, set(FileSet.of(table).names.to_pylist())
+        self._leftovers = bool(found.keys() - active - set(gone))
         return len(gone)
+
+    def sweep_is_due(self, keep_s: float, now: float) -> bool:
+        """Tell whether a sweep may find something, without asking the store."""
+        if self._swept_at is None:
+            return True
+        return self._leftovers and now - self._swept_at >= min(keep_s / 4, _SWEEP_EVERY_S)
 
 
 def _state_of(table: DeltaTable) -> TableState:

@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 
 from addon.models.objects import ObjectStore
 from addon.models.tables import TableRef
+from addon.warehouse.attempt import Attempt
 from addon.warehouse.delta import CHECKPOINT_EVERY
 from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.objects.s3 import S3Objects
@@ -149,6 +150,26 @@ def test_concurrent_writers_lose_and_double_nothing(node: Opener) -> None:
     assert len([count for count in merged if count]) == 1  # the others found their files gone
     assert rows(nodes[3], "a") == expected
     assert put(nodes[3], commits, '{"a":0}', writer="w0") == 0
+
+
+def test_of_two_merges_that_replace_the_same_files_at_once_one_is_dropped(
+    node: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node's merge is committed between this one's look at the table and its commit."""
+    one, two = node("one"), node("two")
+    for segment in range(1, 34):
+        put(one, segment, f'{{"a":{segment}}}')
+    write, others = Attempt._write, []
+
+    def beaten(self: Attempt, *args: Any) -> None:
+        monkeypatch.setattr(Attempt, "_write", write)
+        others.append(two.compact(REF))
+        write(self, *args)
+
+    monkeypatch.setattr(Attempt, "_write", beaten)
+    assert one.compact(REF) == 0
+    assert others[0] >= 32
+    assert rows(one, "a") == rows(two, "a") == [(segment,) for segment in range(1, 34)]
 
 
 def test_two_processes_of_one_writer_cannot_commit_a_segment_twice(node: Opener) -> None:

@@ -241,4 +241,6 @@ def test_random_faults_under_writers_and_merges_lose_and_double_nothing(
     assert met > 100
     assert all(error.hint and "testtest" not in str(error) for error in errors)
     assert values == expected
-    assert counted == [commits] * writers
+    # A call that failed may have committed all the same; then its repetition adds nothing.
+    for one, count in zip(nodes, counted, strict=True):
+        assert commits - len(one.errors) <= count <= commits

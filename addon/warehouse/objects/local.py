@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from addon.models.objects import DeltaLocation, ObjectInfo
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 DELTA_TAIL_TORN = "delta_tail_torn"
 _SCRATCH, _TRASH = ".scratch", ".trash"
 _PRIVATE = 0o700
+_DRAFT_S = 86_400.0
 
 log = get_logger(__name__)
 
@@ -175,6 +178,14 @@ class LocalObjects:
             sync_folder(folder.parent)
         for leftover in _names(trash):
             shutil.rmtree(trash / leftover, onerror=_unless_gone)
+
+    def tidy(self) -> None:
+        """Delete drafts of a day ago: whoever wrote them has crashed."""
+        folder, before = self._root / _SCRATCH, time.time() - _DRAFT_S
+        for name in _names(folder):
+            with suppress(FileNotFoundError):
+                if (folder / name).stat().st_mtime < before:
+                    (folder / name).unlink()
 
     # Tables
     # ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import uuid
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import obstore
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _CONNECT_S, _REQUEST_S, _RETRY_S = 5, 120, 30
 _RETRIES = 4
+_TIDY_S = 900.0
 _CHUNK = 4 << 20
 _HINT = "Retry after 5 seconds."
 _FULL = re.compile(r"\b507\b|StorageFull|InsufficientStorage|QuotaExceeded|No space left")
@@ -75,7 +77,7 @@ class S3Objects:
         """
         self._place = place
         self._prefix = place.prefix.strip("/")
-        self._bulk = True
+        self._bulk, self._tidied = True, monotonic()
         self._store = self._client()
         self._cache = FileCache(cache, cache_bytes, self._download)
 
@@ -238,6 +240,15 @@ class S3Objects:
             ) from error
         except BaseError as error:
             raise _failure(error) from error
+
+    def tidy(self) -> None:
+        """Drop the cached files of tables that others have deleted; looks every quarter of an hour."""
+        if monotonic() - self._tidied < _TIDY_S:
+            return
+        self._tidied = monotonic()
+        for folder in self._cache.folders():
+            if next(self.list(f"{folder}/_delta_log"), None) is None:
+                self._cache.discard_all(folder)
 
     # Tables
     # ----------------------------------------------------------------------------------------------------
