@@ -1,4 +1,4 @@
-"""Parquet files: zstd level 1, page checksums. The object store makes them durable."""
+"""Parquet files: LZ4 when fresh, zstd level 1 when merged; page checksums. The store makes them durable."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ def _repetitive(table: pa.Table) -> list[str]:
     return names
 
 
-def encoding(table: pa.Table) -> dict[str, Any]:
-    """Return how a table is encoded, as ``pyarrow.parquet`` options.
+def encoding(table: pa.Table, *, fresh: bool = False) -> dict[str, Any]:
+    """Return how a table is encoded, as ``pyarrow.parquet`` options; ``fresh`` for a flush's small file.
 
-    Texts that hardly repeat get no min/max: comparing them costs a fifth of the writing, and a row group's
-    range of random texts rules nothing out.
+    Fresh files are merged soon, so they take the codec that is quick to write. Texts that hardly repeat get
+    no min/max: comparing them costs a fifth of the writing, and a row group's range of random texts rules
+    nothing out.
     """
     dictionary = _repetitive(table)
     unordered = {item.name for item in table.schema if pa.types.is_string(item.type)} - set(dictionary)
     return {
-        "compression": "zstd",
-        "compression_level": 1,
+        "compression": "lz4" if fresh else "zstd",
+        "compression_level": None if fresh else 1,
         "use_dictionary": dictionary,
         "write_statistics": [name for name in table.column_names if name not in unordered],
         "row_group_size": _ROW_GROUP,
@@ -51,17 +52,8 @@ def encoding(table: pa.Table) -> dict[str, Any]:
 
 
 def write_parquet(table: pa.Table, path: Path) -> str:
-    """Write ``table`` to the draft ``path``; return the SHA-256 of the file, hexadecimal."""
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=_repetitive(table),
-        row_group_size=_ROW_GROUP,
-        write_page_checksum=True,
-        data_page_size=_PAGE,
-    )
+    """Write a flush's ``table`` to the draft ``path``; return the SHA-256 of the file, hexadecimal."""
+    pq.write_table(table, path, **encoding(table, fresh=True))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

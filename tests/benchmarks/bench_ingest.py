@@ -1,7 +1,9 @@
 """How fast bytes that are on disk already become Parquet, against the plain ways to do the same in Python.
 
-CPU seconds on one core, variants interleaved, best of the rounds. "Ours" is exact: types are checked, nothing
-rounds or drops, dead letters are kept; the peers do none of that.
+CPU seconds on one core, variants interleaved, the median of the rounds. "Ours" is exact: types are checked,
+nothing rounds or drops, dead letters are kept; the peers do none of that. Below the figures stand the
+physical limits that they can be held against: what the JSON reader takes to read the bytes at all, what
+Parquet takes to write the columns.
 """
 
 from __future__ import annotations
@@ -12,34 +14,43 @@ import json
 import os
 import random
 import re
+import tempfile
 import time
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import chdb
 import msgpack
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from chdb.session import Session
 
 from addon.ingest.decode import decode_records
+from addon.ingest.json_lines import as_array, is_clean
 from addon.ingest.limits import IngestLimits
 from addon.ingest.log_tables import LOG_TABLES
 from addon.ingest.record import Record, new_batch_id
 from addon.models.ingest import Batch, BodyKind
 from addon.models.tables import TableRef
-from addon.warehouse.parquet import _repetitive
+from addon.warehouse.parquet import encoding
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Typer, aligned
-from tests.benchmarks.figures import Figure
+from tests.benchmarks.figures import Figure, interleaved, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 NAME = "ingest"
 REF = TableRef(1, "shop", "events")
 EVENTS = 100_000
 LINES = 100_000
-ROUNDS = 2
+ROUNDS = 7
+CHDB_ROUNDS = 5
+EVENT_BYTES = range(262, 283)
+"""What an event of the promise has, 272, give or take."""
 PER_BODY = 2_000
 
 
@@ -51,12 +62,12 @@ def _events() -> list[dict[str, object]]:
             "user_id": rng.randrange(10**6),
             "dur_ms": round(rng.random() * 900, 3),
             "status": rng.choice((200, 200, 200, 404, 500)),
-            "path": f"/products/{rng.randrange(2_000)}",
-            "host": "shop.example.com",
+            "path": f"/p/{rng.randrange(2_000)}",
+            "host": "shop.example",
             "event": rng.choice(("view", "cart", "purchase")),
-            "agent": f"Mozilla/5.0 (X11; Linux x86_64) {rng.randrange(60)}",
-            "referrer": f"https://search.example/{rng.randrange(400)}",
-            "session": f"{rng.randrange(1 << 48):012x}",
+            "agent": f"Mozilla/{rng.randrange(60)}",
+            "ref": f"https://s.example/{rng.randrange(400)}",
+            "session": f"{rng.randrange(1 << 32):08x}",
             "geo": {"country": rng.choice(("DE", "JP", "US")), "lat": round(rng.random() * 90, 4)},
             "tags": ["a", "b"],
         }
@@ -71,33 +82,45 @@ def _record(kind: BodyKind, body: bytes, *, clean: bool = False) -> Record:
     return Record(batch, new_batch_id(), "", len(body), clean)
 
 
-def _parquet(table: pa.Table, dictionary: bool | list[str]) -> None:
-    pq.write_table(table, io.BytesIO(), compression="zstd", compression_level=1, use_dictionary=dictionary)
+def _parquet(table: pa.Table) -> None:
+    pq.write_table(table, io.BytesIO(), compression="zstd", compression_level=1)
 
 
-def _ours(records: Sequence[Record], typer: Typer, schemas: dict[TableRef, TableSchema]) -> int:
-    """Decode, type and write a segment's records as the flusher does, without its fsyncs; return the rows."""
-    decoded = decode_records(records, 1, IngestLimits())
-    rows = 0
-    for ref, found in decoded.tables.items():
-        schema = schemas.get(ref) or seeded(LOG_TABLES.get(ref.table, ()) if ref.database == "logs" else ())
-        lines = found.lines()
-        if lines is not None:
-            typed = typer.type_lines(lines.texts, lines.receipt, schema)
-            table, schema = typed.table, typed.schema
-        else:
-            table = aligned(pa.concat_tables(found.tables, promote_options="default"), schema)
-        schemas[ref] = schema
-        _parquet(table, _repetitive(table))
-        rows += table.num_rows
-    return rows
+def _written(table: pa.Table) -> int:
+    pq.write_table(table, io.BytesIO(), **encoding(table, fresh=True))
+    return int(table.num_rows)
+
+
+@dataclass(slots=True)
+class _Flush:
+    """What the flusher has at hand, without its fsyncs."""
+
+    typer: Typer = field(default_factory=Typer)
+    schemas: dict[TableRef, TableSchema] = field(default_factory=dict)
+
+    def typed(self, records: Sequence[Record]) -> Iterator[pa.Table]:
+        """Decode and type a segment's records as the flusher does."""
+        for ref, found in decode_records(records, 1, IngestLimits()).tables.items():
+            seed = LOG_TABLES.get(ref.table, ()) if ref.database == "logs" else ()
+            schema = self.schemas.get(ref) or seeded(seed)
+            lines = found.lines()
+            if lines is None:
+                yield aligned(pa.concat_tables(found.tables, promote_options="default"), schema)
+                continue
+            typed = self.typer.type_lines(lines.texts, lines.receipt, schema)
+            self.schemas[ref] = typed.schema
+            yield typed.table
+
+    def run(self, records: Sequence[Record]) -> int:
+        """Take records all the way to Parquet; return the rows."""
+        return sum(map(_written, self.typed(records)))
 
 
 def _peer_ndjson(body: bytes) -> int:
     rows = [orjson.loads(line) for line in body.splitlines()]
     for row in rows:
         row["geo"], row["tags"] = orjson.dumps(row["geo"]).decode(), orjson.dumps(row["tags"]).decode()
-    _parquet(pa.Table.from_pylist(rows), dictionary=True)
+    _parquet(pa.Table.from_pylist(rows))
     return len(rows)
 
 
@@ -106,7 +129,7 @@ def _peer_msgpack(body: bytes) -> int:
     rows = list(unpacker)
     for row in rows:
         row["geo"], row["tags"] = orjson.dumps(row["geo"]).decode(), orjson.dumps(row["tags"]).decode()
-    _parquet(pa.Table.from_pylist(rows), dictionary=True)
+    _parquet(pa.Table.from_pylist(rows))
     return len(rows)
 
 
@@ -138,7 +161,7 @@ def _peer_logplex(bodies: Sequence[bytes]) -> int:
                     "message": found[7].decode().rstrip("\n"),
                 }
             )
-    _parquet(pa.Table.from_pylist(rows), dictionary=True)
+    _parquet(pa.Table.from_pylist(rows))
     return len(rows)
 
 
@@ -157,15 +180,8 @@ def _logplex_bodies() -> list[bytes]:
     return bodies
 
 
-def _best(variants: Sequence[Callable[[], int]]) -> list[float]:
-    """Return each variant's best rate in rows per CPU second, the variants taking turns."""
-    best = [0.0] * len(variants)
-    for _ in range(ROUNDS):
-        for index, variant in enumerate(variants):
-            began = time.process_time()
-            rows = variant()
-            best[index] = max(best[index], rows / (time.process_time() - began))
-    return best
+def _cpu(work: Callable[[], int]) -> Callable[[], float]:
+    return timed(work, time.process_time)
 
 
 def figures() -> list[Figure]:
@@ -181,37 +197,110 @@ def figures() -> list[Figure]:
 def _measure() -> list[Figure]:
     events = _events()
     ndjson = "".join(json.dumps(event) + "\n" for event in events).encode()
+    if len(ndjson) // EVENTS not in EVENT_BYTES:
+        raise ValueError(f"an event has {len(ndjson) // EVENTS} bytes")
     packed = gzip.compress(b"".join(map(msgpack.packb, events)), 1)
     bodies = _logplex_bodies()
-    typer, schemas = Typer(), dict[TableRef, TableSchema]()
+    flush = _Flush()
     lines = [_record(BodyKind.NDJSON, ndjson, clean=True)]
     imports = [_record(BodyKind.MSGPACK_GZ, packed)]
     drained = [_record(BodyKind.LOGPLEX, body) for body in bodies]
-    _ours(lines, typer, schemas)
-    pairs = (
-        ("ingest.ndjson", lines, lambda: _peer_ndjson(ndjson), "orjson + from_pylist", ">= 2 x peer"),
-        (
+    flush.run(lines)
+    peer = "orjson + from_pylist", "msgpack + from_pylist", "per-line Python + from_pylist"
+    found = [
+        _against(
+            "ingest.ndjson",
+            lambda: flush.run(lines),
+            lambda: _peer_ndjson(ndjson),
+            peer[0],
+            bar=">= 6 x peer",
+        ),
+        _against(
             "ingest.msgpack_gz",
-            imports,
+            lambda: flush.run(imports),
             lambda: _peer_msgpack(packed),
-            "msgpack + from_pylist",
-            ">= 1.2 x peer",
+            peer[1],
+            bar=">= 2 x peer",
         ),
-        (
+        _against(
             "ingest.logplex",
-            drained,
+            lambda: flush.run(drained),
             lambda: _peer_logplex(bodies),
-            "per-line Python + from_pylist",
-            ">= 2 x peer",
+            peer[2],
+            bar=">= 4 x peer",
         ),
-    )
-    found = []
-    for name, records, peer, peer_name, bar in pairs:
-        ours, theirs = _best([lambda records=records: _ours(records, typer, schemas), peer])
-        found.append(
-            Figure.measured(
-                name, ours, "rows/s/core", bar=bar, peer=f"{peer_name} + Parquet", peer_value=theirs
-            )
-        )
-    typer.close()
+        _against_clickhouse(ndjson, lambda: flush.run(lines)),
+        *_limits(ndjson, flush, lines),
+    ]
+    flush.typer.close()
     return found
+
+
+def _against(
+    name: str, ours: Callable[[], int], peer: Callable[[], int], peer_name: str, *, bar: str
+) -> Figure:
+    if ours() != peer():
+        raise ValueError(f"{name} and its peer disagree on the rows")
+    seconds = interleaved({"ours": _cpu(ours), "peer": _cpu(peer)}, ROUNDS)
+    return Figure.measured(
+        name,
+        EVENTS / seconds["ours"],
+        "rows/s/core",
+        bar=bar,
+        peer=f"{peer_name} + Parquet",
+        peer_value=EVENTS / seconds["peer"],
+    )
+
+
+def _against_clickhouse(ndjson: bytes, ours: Callable[[], int]) -> Figure:
+    """Compare with ClickHouse in process: an INSERT of the same bytes into a MergeTree table, one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "events.ndjson"
+        source.write_bytes(ndjson)
+        clickhouse: Any = Session(f"{folder}/clickhouse")
+        clickhouse.query(
+            "create database shop; create table shop.events (time Int64, user_id Int64, dur_ms Float64, "
+            "status Int64, path String, host String, event LowCardinality(String), agent String, ref String, "
+            "session String, geo String, tags String) engine = MergeTree order by time"
+        )
+        insert = (
+            f"insert into shop.events select * from file('{source}', JSONEachRow) settings max_threads = 1, "  # noqa: S608 - our own path
+            "max_insert_threads = 1, input_format_parallel_parsing = 0, "
+            "input_format_json_read_objects_as_strings = 1, input_format_json_read_arrays_as_strings = 1"
+        )
+        rounds = interleaved(
+            {"ours": _cpu(ours), "peer": _cpu(lambda: clickhouse.query(insert))},
+            CHDB_ROUNDS,
+        )
+        stored = int(str(clickhouse.query("select count() from shop.events")).strip())
+        clickhouse.close()
+    if stored != EVENTS * CHDB_ROUNDS:
+        raise ValueError(f"ClickHouse stored {stored} rows")
+    return Figure.measured(
+        "ingest.ndjson_clickhouse",
+        EVENTS / rounds["ours"],
+        "rows/s/core",
+        bar=">= 1 x peer",
+        peer=f"chdb {chdb.__version__} INSERT FORMAT JSONEachRow into MergeTree",
+        peer_value=EVENTS / rounds["peer"],
+    )
+
+
+def _limits(ndjson: bytes, flush: _Flush, lines: Sequence[Record]) -> list[Figure]:
+    """Measure what bounds the first figure: the JSON reader alone, the Parquet encoder alone."""
+    array = as_array(ndjson)
+    (table,) = flush.typed(lines)
+    seconds = interleaved(
+        {
+            "json": _cpu(lambda: is_clean(ndjson, array) and EVENTS),
+            "parquet": _cpu(lambda: _written(table)),
+        },
+        ROUNDS,
+    )
+    reader = len(ndjson) / seconds["json"] / 1e6
+    return [
+        Figure.measured("ingest.limit.json_reader", reader, "MB/s/core", bar="> 0 MB/s/core"),
+        Figure.measured(
+            "ingest.limit.parquet_encode", EVENTS / seconds["parquet"], "rows/s/core", bar="> 0 rows/s/core"
+        ),
+    ]
