@@ -140,7 +140,7 @@ def _unpacker(data: bytes) -> Any:
         max_buffer_size=max(len(data), 1),
         raw=False,
         unicode_errors="surrogateescape",
-        strict_map_key=False,
+        strict_map_key=True,  # of options and metadata: a list as a key could not even be looked up
     )
     unpacker.feed(data)
     return unpacker

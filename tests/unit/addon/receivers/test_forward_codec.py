@@ -127,8 +127,11 @@ def deep(levels: int) -> bytes:
         msgpack.packb(["a.b", gzip.compress(bytes(32 << 20)), {"compressed": "gzip"}]),
         b"\x92\xa3a.b\xdd\xff\xff\xff\xff",
         deep(5000),
+        b"\x93\xa3a.b\x90\x81\x91\x01\x02",
+        b"\x93\xa3a.b\x92\x01\x81\x90\x01\x80",
+        b"\x93\x81\x90\x01\x01\x80",
     ],
-    ids=range(20),
+    ids=range(23),
 )
 def test_what_is_not_the_protocol_is_refused(data: bytes) -> None:
     with pytest.raises(ForwardError):
