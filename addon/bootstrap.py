@@ -26,6 +26,7 @@ from addon.provisioning.quotas import Quotas
 from addon.provisioning.sso import SignOn
 from addon.provisioning.upkeep import Upkeep
 from addon.query.analysis import ANALYSIS, AnalysisExecution
+from addon.query.delete_job import Deleter
 from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
@@ -282,7 +283,9 @@ class Addon:
         query = QueryService(catalog, self._warehouse, ingestor, self._pool, clock)
         self._bulk, perform = assemble(BulkStore(self._database, clock), catalog, self._warehouse, clock)
         executions: dict[str, Execution] = {
-            "": SqlExecution(query, results),
+            "": SqlExecution(
+                query, results, Deleter(query, self._warehouse.rewriter, catalog, audit, scratch)
+            ),
             ANALYSIS: AnalysisExecution(query, self._sandbox, scratch),
             JOB_TYPE: perform,
         }

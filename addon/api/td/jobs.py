@@ -10,12 +10,13 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.requests import Request
 
-from addon.api.auth import Reader, Rooms
+from addon.api.auth import Reader, Rooms, check_right
 from addon.api.services import Services
 from addon.api.td.params import Parameters, Params
 from addon.api.td.serializers import job_json, td_time
-from addon.models.accounts import Identity
+from addon.models.accounts import Identity, Right
 from addon.models.jobs import Job, JobRequest, JobState
+from addon.query.deletes import is_delete
 from addon.query.dialects import DIALECTS
 from addon.query.results import MEDIA_TYPES, rendered
 from platform_core.base.errors import InvalidInput, NotFound
@@ -56,6 +57,8 @@ def _request(kind: str, database: str, identity: Identity, rooms: Services, para
         raise InvalidInput("The query is empty.", hint="Send it as the parameter query.")
     if params.optional("result") or params.optional("result_connection_id"):
         raise InvalidInput("Result output is not supported yet.", hint="Download the job's result instead.")
+    if is_delete(params.text("query")):
+        check_right(identity, Right.WRITE)
     domain_key = params.optional("domain_key")
     if domain_key is not None and len(domain_key) > _MAX_DOMAIN_KEY:
         raise InvalidInput(f"A domain key has at most {_MAX_DOMAIN_KEY} characters.")
