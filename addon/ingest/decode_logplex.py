@@ -94,7 +94,7 @@ class LogLines:
 
         return pa.table(
             {
-                "time": pc.floor(pc.divide(pc.cast(micros, pa.float64()), 1e6)).cast(pa.int64()),
+                "time": whole_seconds(micros),
                 "app": meta("app"),
                 "source": as_text(columns.source),
                 "process": as_text(columns.process),
@@ -257,6 +257,11 @@ def stamps_us(
             ],
             pa.int64(),
         )
+
+
+def whole_seconds(micros: pa.Array) -> pa.Array:
+    """Return Unix seconds, rounded down; exact for any year, which a way over doubles is not."""
+    return pa.array(np.floor_divide(micros.to_numpy(), 1_000_000))
 
 
 def _stamp(raw: bytes, received_at: float) -> int:

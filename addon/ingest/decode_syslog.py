@@ -14,7 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from addon.ingest.decode_logplex import SEQUENCE_BITS, LogLines, as_text, origin_of_lines, stamps_us
+from addon.ingest.decode_logplex import (
+    SEQUENCE_BITS,
+    LogLines,
+    as_text,
+    origin_of_lines,
+    stamps_us,
+    whole_seconds,
+)
 from addon.ingest.log_tables import SEVERITIES
 from platform_core.wire import bsd, syslog
 from platform_core.wire.octets import split_octets
@@ -122,7 +129,7 @@ class SyslogLines(LogLines):
 
         return pa.table(
             {
-                "time": pc.floor(pc.divide(pc.cast(micros, pa.float64()), 1e6)).cast(pa.int64()),
+                "time": whole_seconds(micros),
                 "app": meta("app"),
                 "source": _named(columns.source),
                 "process": _named(columns.process),

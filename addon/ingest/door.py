@@ -58,7 +58,8 @@ def admit(batch: Batch, limits: IngestLimits) -> Admission:
                 f"Line {bad[0].number} is no JSON object ({bad[0].reason}), nor is any other.",
                 hint="Send one JSON object a line.",
             )
-        return Admission(len(batch.body), clean=not bad)
+        lines = batch.body.count(b"\n") + (not batch.body.endswith(b"\n"))
+        return Admission(len(batch.body), clean=not bad and len(good) == lines)  # so no line is blank
     if batch.kind in {BodyKind.SYSLOG, BodyKind.FORWARD}:
         return Admission(len(batch.body))  # the receiver cut them itself, message by message
     if not batch.body[:1].isdigit():

@@ -120,7 +120,7 @@ class OctetDecoder:
         """Tell cheaply that a big message is still arriving, so that small chunks cost no copies."""
         space = self._buffer.find(b" ", 0, MAX_DIGITS + 1)
         digits = bytes(self._buffer[:space])
-        if space <= 0 or not digits.isdigit():
+        if space <= 0 or not digits.isdigit() or digits[0] == _ZERO:
             return False
         size = int(digits)
         return size <= self._max_frame and len(self._buffer) < space + 1 + size
