@@ -67,8 +67,10 @@ class Quotas:
         self._counts[account.id] = count
         return _usage(account, count)
 
-    async def check(self, account: Account) -> None:
+    async def check(self, account: Account, *, rows: int = 0, bytes_: int = 0) -> None:
         """Refuse more data once a quota of the plan is used up; costs nothing while counts are fresh.
+
+        ``rows`` and ``bytes_`` are what is about to be stored at once, where that is known.
 
         Raises:
             QuotaExceeded: it is; the message says which and how far.
@@ -77,16 +79,16 @@ class Quotas:
         if known is None or not self._fresh(known):
             known = await self._count_once(account.id)
         usage = _usage(account, known)
-        if usage.rows >= usage.rows_limit:
+        if usage.rows + max(rows, 1) > usage.rows_limit:
             raise QuotaExceeded(
                 f"The plan {account.plan.name} stores {usage.rows_limit:,} rows a month;"
-                f" {usage.rows:,} are stored.",
+                f" {usage.rows:,} are stored{f', and these are {rows:,}' if rows else ''}.",
                 hint="Take a larger plan, or wait for the next month (UTC).",
             )
-        if usage.bytes >= usage.bytes_limit:
+        if usage.bytes + max(bytes_, 1) > usage.bytes_limit:
             raise QuotaExceeded(
                 f"The plan {account.plan.name} stores {_gib(usage.bytes_limit)};"
-                f" {_gib(usage.bytes)} are stored.",
+                f" {_gib(usage.bytes)} are stored{f', and these are {_gib(bytes_)}' if bytes_ else ''}.",
                 hint="Delete tables, or take a larger plan.",
             )
 

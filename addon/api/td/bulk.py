@@ -13,7 +13,7 @@ from addon.api.td.fresh import FRESH
 from addon.api.td.params import Parameters
 from addon.api.td.serializers import bulk_json
 from addon.bulk.errors import no_error_records
-from addon.models.bulk import Action
+from addon.models.bulk import Action, BulkState
 from addon.models.tables import TableRef
 from platform_core.base.errors import InvalidInput
 
@@ -100,8 +100,12 @@ async def perform(name: str, identity: Writer, rooms: Rooms, params: Parameters)
 @router.post("/commit/{name}")
 async def commit(name: str, identity: Writer, rooms: Rooms) -> dict[str, Any]:
     """Make a session's rows part of its table, all at once; what takes longer goes on after the answer."""
-    await rooms.quotas.check(identity.account)
-    return _done(await rooms.bulk.commit(identity.account.id, name, _HOLD_COMMIT_S))
+    account = identity.account
+    session = await asyncio.to_thread(rooms.bulk.store.get, account.id, name)
+    if session.state is BulkState.READY and session.performed is not None:
+        stored = sum(file.size for file in session.performed.files)
+        await rooms.quotas.check(account, rows=session.performed.valid_records, bytes_=stored)
+    return _done(await rooms.bulk.commit(account.id, name, _HOLD_COMMIT_S))
 
 
 @router.post("/delete/{name}")

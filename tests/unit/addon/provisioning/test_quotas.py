@@ -31,8 +31,8 @@ class Stored:
         self.asked += 1
         return Snapshot(ref, version or 1, [Path("a")], [Column("time", "long")], 1, self.bytes)
 
-    def drop(self, ref: TableRef) -> None:
-        raise AssertionError(ref)
+    def drop(self, ref: TableRef, place: str | None = None) -> None:
+        raise AssertionError(ref, place)
 
     def drop_account(self, account_id: int) -> None:
         raise AssertionError(account_id)
@@ -85,6 +85,18 @@ def test_bytes_over_the_plan_are_refused_until_something_is_deleted(
     catalog.delete_table(REF)
     clock.advance(BYTES_FRESH_S + 1)
     asyncio.run(quotas.check(ACCOUNT))
+
+
+def test_what_is_about_to_be_stored_at_once_must_fit(catalog: SqlCatalog, clock: FixedClock) -> None:
+    warehouse = Stored()
+    quotas = Quotas(catalog, warehouse, clock)
+    catalog.record_flush(REF, [], 60, 1)
+    warehouse.bytes = 600
+    asyncio.run(quotas.check(ACCOUNT, rows=40, bytes_=400))
+    with pytest.raises(QuotaExceeded, match="60 are stored, and these are 41"):
+        asyncio.run(quotas.check(ACCOUNT, rows=41))
+    with pytest.raises(QuotaExceeded, match="and these are"):
+        asyncio.run(quotas.check(ACCOUNT, bytes_=401))
 
 
 def test_a_crowd_shares_one_count(catalog: SqlCatalog, clock: FixedClock) -> None:
