@@ -22,6 +22,11 @@ PAST_S, FUTURE_S = 7 * 86_400, 3 * 86_400
 _ENVELOPE_HINT = 'Send {"events": [{"column": "value"}]}.'
 _FLAT_HINT = 'Send one JSON object of names and values, for example {"event": "install"}.'
 _TO_SPACES = bytes.maketrans(b"\n\r", b"  ")
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
+)
+"""A pair of surrogates, a lone one, or another escape: taken in this order, each from its own backslash on."""
+_LONE = 6
 _WHOLE = re.compile(r"-?\d{1,18}")
 
 Object = dict[str, msgspec.Raw]
@@ -59,7 +64,7 @@ def event_lines(body: bytes, columns: ServerColumns) -> tuple[bytes, int]:
     """
     try:
         body.decode()
-        events = _envelopes.decode(body).events
+        events = _envelopes.decode(_paired(body)).events
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"The body is not valid: {_told(error)}.", hint=_ENVELOPE_HINT) from error
     if not 0 < len(events) <= MAX_RECORDS:
@@ -73,11 +78,24 @@ def event_lines(body: bytes, columns: ServerColumns) -> tuple[bytes, int]:
 def record_line(text: bytes, columns: ServerColumns) -> bytes:
     """Return one record as a JSON line; checks it as ``event_lines`` does."""
     try:
+        text = _paired(text)
         _objects.decode(text)
         text.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"The record is not valid: {_told(error)}.", hint="Send a JSON object.") from error
     return _line(text.strip(), columns, 1) + b"\n"
+
+
+def _paired(text: bytes) -> bytes:
+    """Replace lone surrogates, which no UTF-8 can say: a page gets them by cutting a text within an emoji."""
+    if b"\\ud" not in text and b"\\uD" not in text:
+        return text
+
+    def replaced(found: re.Match[bytes]) -> bytes:
+        escape = found[0]
+        return b"\\ufffd" if len(escape) == _LONE else escape
+
+    return _ESCAPES.sub(replaced, text)
 
 
 def _line(record: bytes, columns: ServerColumns, number: int) -> bytes:
@@ -121,7 +139,7 @@ def text_from_base64(data: str) -> bytes:
     try:
         text = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
         whole = text.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
-        return whole.decode("utf-16-le").encode()
+        return whole.decode("utf-16-le", "replace").encode()
     except (binascii.Error, ValueError) as error:
         raise InvalidInput(
             "The parameter data is not base64 of UTF-8 text.", hint="Send data=BASE64 of a JSON object."
@@ -139,7 +157,7 @@ def postback_line(body: bytes, now: float) -> bytes:
     """
     try:
         body.decode()
-        members = _objects.decode(body)
+        members = _objects.decode(_paired(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"The body is not valid: {_told(error)}.", hint=_FLAT_HINT) from error
     texts = {name: text for name, raw in members.items() if (text := _as_text(bytes(raw))) is not None}

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from addon.api.collectors.agents import Agent, parse_agent
@@ -63,6 +63,22 @@ def test_the_servers_columns_are_added_once_and_never_replace_the_pages(record: 
         if "td_user_agent" in given_record:
             expected = {"td_os": "Linux", **expected}
         assert line == expected
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(), max_size=8))
+@example("\ud83d")
+@example("\udc00x\ud83d\ude00\ud83d")
+def test_half_an_emoji_does_not_cost_the_event(text: str) -> None:
+    halves = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    record = {"a": text, "b": "\\ud83d", text: 1}
+    expected = {"a": halves, "b": "\\ud83d", halves: 1}
+    body = json.dumps({"events": [record]}).encode()
+    assert _parsed(event_lines(body, _PLAIN)[0].rstrip(b"\n")) == [expected]
+    data = base64.b64encode(json.dumps(record).encode()).decode()
+    assert _parsed(record_line(text_from_base64(data), _PLAIN).rstrip(b"\n")) == [expected]
+    (row,) = _parsed(postback_line(json.dumps({"a": text}).encode(), _NOW).rstrip(b"\n"))
+    assert row["a"] == halves
 
 
 def test_placeholders_give_way_to_what_the_server_knows() -> None:
