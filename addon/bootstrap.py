@@ -20,9 +20,11 @@ from addon.ingest.service import IngestService
 from addon.models.bulk import JOB_TYPE
 from addon.models.ingest import Ingestor
 from addon.provisioning.credentials import Credentials, ensure_credentials, load_credentials
+from addon.provisioning.drops import Drops
 from addon.provisioning.manifest import SERVICE, manifest
 from addon.provisioning.provider import Provider, Rooms
 from addon.provisioning.quotas import Quotas
+from addon.provisioning.retention import Retention
 from addon.provisioning.sso import SignOn
 from addon.provisioning.upkeep import Upkeep
 from addon.query.analysis import ANALYSIS, AnalysisExecution
@@ -37,11 +39,13 @@ from addon.store.audit import AuditLog, SsoTokenStore
 from addon.store.bulk import BulkStore
 from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
+from addon.store.dropped import DroppedPlaces
 from addon.store.jobs import JobStore
 from addon.store.resources import ResourceStore
 from addon.store.table_moves import TableMoves
 from addon.store.uploads import SqlUploadLedger
 from addon.warehouse.objects.opened import CACHE_BYTES, StoreSettings, open_objects
+from addon.warehouse.retention import Expiry
 from addon.warehouse.store import DeltaWarehouse
 from platform_core.base.clock import Clock, SystemClock
 from platform_core.base.database import database_url
@@ -307,13 +311,15 @@ class Addon:
             None if fleet is None else fleet.forget,
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
+        retention = Retention(accounts, catalog, Expiry(self._warehouse), clock)
+        drops = Drops(DroppedPlaces(self._database), self._warehouse, clock)
         self._upkeep = Upkeep(
             provider,
             jobs,
             audit,
             (results, scratch),
             clock,
-            (self._bulk.expire,),
+            (self._bulk.expire, drops.finish_all, retention.round),
             None if fleet is None else fleet.upkeep_lease,
         )
         quotas = Quotas(catalog, self._warehouse, clock)
@@ -325,6 +331,7 @@ class Addon:
             resources=resources,
             catalog=catalog,
             moves=TableMoves(self._database, catalog, clock),
+            drops=drops,
             jobs=jobs,
             audit=audit,
             runner=self._runner,

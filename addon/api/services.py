@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from addon.bulk.service import BulkService
     from addon.models.ingest import Ingestor, UploadLedger, Warehouse
     from addon.models.receivers import ReceiverStats
+    from addon.provisioning.drops import Drops
     from addon.provisioning.provider import Provider
     from addon.provisioning.quotas import Quotas
     from addon.provisioning.sso import SignOn
@@ -34,6 +35,7 @@ class Services:
     resources: ResourceStore
     catalog: SqlCatalog
     moves: TableMoves
+    drops: Drops
     jobs: JobStore
     audit: AuditLog
     runner: JobRunner

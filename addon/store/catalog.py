@@ -14,6 +14,7 @@ from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import declared_text, table_info
 from addon.store.database import Database, insert_ignoring
 from addon.store.drift import count_misfits, drift_of, forget_drift
+from addon.store.dropped import note_dropped
 from addon.store.flush_marks import first_count, forget_marks
 from addon.store.recent import KEEP_S, Recent
 from addon.store.schema import (
@@ -21,6 +22,7 @@ from addon.store.schema import (
     COLUMN_HISTORY,
     COLUMN_MISFITS,
     DATABASES,
+    DROPPED_PLACES,
     FLUSHES,
     TABLE_MOVES,
     TABLES,
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
 
-_OF_ACCOUNT = (TABLES, DATABASES, UPLOADS, FLUSHES, USAGE, COLUMN_HISTORY, COLUMN_MISFITS, TABLE_MOVES)
+_OF_ACCOUNT = (
+    *(TABLES, DATABASES, UPLOADS, FLUSHES, USAGE),
+    *(COLUMN_HISTORY, COLUMN_MISFITS, TABLE_MOVES, DROPPED_PLACES),
+)
 
 
 def _database_is(account_id: int, name: str) -> sa.ColumnElement[bool]:
@@ -206,14 +211,16 @@ class SqlCatalog:
         uploads = sa.and_(UPLOADS.c.account_id == account_id, UPLOADS.c.database_name == name)
         with self._database.write() as connection:
             gone = sa.delete(TABLES).where(within).returning(TABLES.c.name, TABLES.c.storage)
-            dropped = connection.execute(gone).all()
+            rows = connection.execute(gone).all()
+            refs = [(TableRef(account_id, name, row.name), row.storage) for row in rows]
+            dropped = [(ref, storage or default_place(ref)) for ref, storage in refs]
+            note_dropped(connection, account_id, [place for _, place in dropped], self._clock.now())
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, account_id, name)
             forget_drift(connection, account_id, name)
             connection.execute(sa.delete(DATABASES).where(_database_is(account_id, name)))
         self.forget_cached()
-        refs = [(TableRef(account_id, name, row.name), row.storage) for row in dropped]
-        return [(ref, storage or default_place(ref)) for ref, storage in refs]
+        return dropped
 
     # Tables
 
@@ -242,6 +249,15 @@ class SqlCatalog:
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return [TableRef(account_id, row.database_name, row.name) for row in rows]
+
+    def expire_days(self, account_id: int) -> dict[TableRef, int | None]:
+        """Return every table of the account with its limit of days; None where it has none."""
+        statement = sa.select(TABLES.c.database_name, TABLES.c.name, TABLES.c.expire_days).where(
+            TABLES.c.account_id == account_id
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return {TableRef(account_id, row.database_name, row.name): row.expire_days for row in rows}
 
     def row_counts(self) -> dict[TableRef, int]:
         """Return every table of every account, with the rows that were counted into it."""
@@ -318,11 +334,13 @@ class SqlCatalog:
         with self._database.write() as connection:
             gone = sa.delete(TABLES).where(table_is(ref)).returning(TABLES.c.storage)
             storage = connection.execute(gone).scalar_one_or_none()
+            place = str(storage or default_place(ref))
+            note_dropped(connection, ref.account_id, [place], self._clock.now())
             connection.execute(sa.delete(UPLOADS).where(uploads))
             forget_marks(connection, ref.account_id, ref.database, ref.table)
             forget_drift(connection, ref.account_id, ref.database, ref.table)
         self.forget_cached()
-        return str(storage or default_place(ref))
+        return place
 
     # Accounts
 

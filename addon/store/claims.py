@@ -2,7 +2,7 @@
 
 A row is ``claimed`` while its node writes the batch, ``stored`` once that is durable, ``free`` when the write
 failed. It never goes back from ``stored``, and a batch that lost its row never gets it back, because every
-claim has a batch id of its own. The argument is in ``docs/decisions/0020-upload-ids-in-a-fleet.md``.
+claim has a batch id of its own. The argument is in ``docs/decisions/0018-upload-ids-in-a-fleet.md``.
 
 Many claims travel as one JSON parameter: a statement of a thousand parameters costs a pure-Python driver more
 than the transaction itself.

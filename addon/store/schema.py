@@ -299,3 +299,12 @@ TABLE_MOVES = sa.Table(
     sqlite_autoincrement=True,
 )
 """Tables that got another name, by the name that they had; a swap is two rows of one time."""
+
+DROPPED_PLACES = sa.Table(
+    "dropped_places",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.String(320), primary_key=True),
+    sa.Column("dropped_at", sa.Float(53), nullable=False),
+)
+"""Places of deleted tables whose files are still to be deleted."""

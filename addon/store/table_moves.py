@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from addon.models.moves import TableMove, default_place
 from addon.models.tables import TableRef, check_name
+from addon.store.dropped import is_dropped, note_dropped
 from addon.store.schema import COLUMN_HISTORY, COLUMN_MISFITS, DATABASES, FLUSHES, TABLE_MOVES, TABLES
 from addon.store.stored_rows import table_is
 from platform_core.base.errors import Conflict, InvalidInput, NotFound
@@ -70,6 +71,7 @@ class TableMoves:
         connection.execute(sa.delete(TABLES).where(table_is(ref)))
         for table in _BY_NAME:
             connection.execute(sa.delete(table).where(_named(table, ref)))
+        note_dropped(connection, ref.account_id, [place], self._clock.now())
         return place
 
     def swap(self, one: TableRef, other: TableRef) -> None:
@@ -124,7 +126,8 @@ def free_place(connection: sa.Connection, ref: TableRef) -> str | None:
     taken = sa.select(TABLES.c.id).where(
         TABLES.c.account_id == ref.account_id, TABLES.c.storage == default_place(ref)
     )
-    if connection.execute(taken).first() is None:
+    place = default_place(ref)
+    if connection.execute(taken).first() is None and not is_dropped(connection, ref.account_id, place):
         return None
     return f"{default_place(ref)}.{uuid.uuid4().hex[:12]}"
 

@@ -40,5 +40,5 @@ def create_database(database: str, identity: Writer, rooms: Rooms) -> dict[str, 
 def delete_database(database: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
     """Delete a database, its tables and their files."""
     for ref, place in rooms.catalog.delete_database(identity.account.id, database):
-        rooms.warehouse.drop(ref, place)
+        rooms.drops.finish(ref, place)
     return {"database": database}

@@ -65,7 +65,7 @@ def create_table(
 def delete_table(database: str, table: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
     """Delete a table and its files."""
     ref = TableRef(identity.account.id, database, table)
-    rooms.warehouse.drop(ref, rooms.catalog.delete_table(ref))
+    rooms.drops.finish(ref, rooms.catalog.delete_table(ref))
     return {"database": database, "table": table, "type": "log"}
 
 
@@ -142,7 +142,7 @@ async def _rename(rooms: Services, old: TableRef, new: TableRef, *, overwrite: b
     await rooms.ingestor.flush(old.account_id)
     replaced = await asyncio.to_thread(rooms.moves.rename, old, new, overwrite=overwrite)
     if replaced is not None:
-        await asyncio.to_thread(rooms.warehouse.drop, new, replaced)
+        await asyncio.to_thread(rooms.drops.finish, new, replaced)
 
 
 @router.get("/tail/{database}/{table}")

@@ -8,6 +8,7 @@ import pytest
 
 from addon.models.moves import follow
 from addon.models.tables import Column, TableRef
+from addon.store.dropped import DroppedPlaces
 from addon.store.table_moves import KEEP_S, TableMoves
 from platform_core.base.errors import Conflict, InvalidInput, NotFound
 
@@ -49,9 +50,25 @@ def test_a_new_table_never_lies_where_a_renamed_one_does(moves: TableMoves, cata
     assert catalog.place(OLD).startswith("shop/events.")
     assert catalog.place(NEW) == "shop/events"
     assert catalog.delete_table(OLD).startswith("shop/events.")
-    assert catalog.delete_table(NEW) == "shop/events"
+
+
+def test_a_new_table_never_lies_where_a_deleted_ones_files_may_still_be(
+    moves: TableMoves, catalog: SqlCatalog, database: Database, clock: FixedClock
+) -> None:
+    dropped = DroppedPlaces(database)
+    place = catalog.delete_table(OLD)
+    assert place == "shop/events"
     catalog.ensure_table(OLD)
-    assert catalog.place(OLD) == "shop/events"
+    assert catalog.place(OLD).startswith("shop/events.")
+    assert dropped.left(clock.now() + 1) == [(ACCOUNT, place)]
+    assert dropped.left(clock.now()) == []
+    moves.rename(OLD, OTHER, overwrite=True)
+    assert set(dropped.left(clock.now() + 1)) == {(ACCOUNT, place), (ACCOUNT, "shop/other")}
+    dropped.emptied(ACCOUNT, place)
+    catalog.ensure_table(OLD)
+    assert catalog.place(OLD) == place
+    catalog.forget_account(ACCOUNT)
+    assert dropped.left(clock.now() + 1) == []
 
 
 def test_a_table_renamed_back_lies_under_its_name_again(moves: TableMoves, catalog: SqlCatalog) -> None:
