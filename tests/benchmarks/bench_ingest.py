@@ -19,14 +19,14 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import chdb
 import msgpack
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from chdb.session import Session
+from chdb import session
 
 from addon.ingest.decode import decode_records
 from addon.ingest.json_lines import as_array, is_clean
@@ -54,7 +54,8 @@ EVENT_BYTES = range(262, 283)
 PER_BODY = 2_000
 
 
-def _events() -> list[dict[str, object]]:
+def events(number: int) -> list[dict[str, object]]:
+    """Return events of 12 fields, 272 bytes as JSON lines."""
     rng = random.Random(7)  # noqa: S311 - test data
     return [
         {
@@ -71,7 +72,7 @@ def _events() -> list[dict[str, object]]:
             "geo": {"country": rng.choice(("DE", "JP", "US")), "lat": round(rng.random() * 90, 4)},
             "tags": ["a", "b"],
         }
-        for n in range(EVENTS)
+        for n in range(number)
     ]
 
 
@@ -137,7 +138,7 @@ _HEADER = re.compile(rb"<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) (.*)", re.DOT
 
 
 def _peer_logplex(bodies: Sequence[bytes]) -> int:
-    rows = []
+    rows: list[dict[str, object]] = []
     for body in bodies:
         position = 0
         while position < len(body):
@@ -195,11 +196,11 @@ def figures() -> list[Figure]:
 
 
 def _measure() -> list[Figure]:
-    events = _events()
-    ndjson = "".join(json.dumps(event) + "\n" for event in events).encode()
+    rows = events(EVENTS)
+    ndjson = "".join(json.dumps(event) + "\n" for event in rows).encode()
     if len(ndjson) // EVENTS not in EVENT_BYTES:
         raise ValueError(f"an event has {len(ndjson) // EVENTS} bytes")
-    packed = gzip.compress(b"".join(map(msgpack.packb, events)), 1)
+    packed = gzip.compress(b"".join(map(msgpack.packb, rows)), 1)
     bodies = _logplex_bodies()
     flush = _Flush()
     lines = [_record(BodyKind.NDJSON, ndjson, clean=True)]
@@ -257,7 +258,7 @@ def _against_clickhouse(ndjson: bytes, ours: Callable[[], int]) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "events.ndjson"
         source.write_bytes(ndjson)
-        clickhouse: Any = Session(f"{folder}/clickhouse")
+        clickhouse = cast("Any", session).Session(f"{folder}/clickhouse")
         clickhouse.query(
             "create database shop; create table shop.events (time Int64, user_id Int64, dur_ms Float64, "
             "status Int64, path String, host String, event LowCardinality(String), agent String, ref String, "

@@ -36,6 +36,9 @@ def framed(lines: list[str]) -> bytes:
 class LiveAddon:
     """``start`` and ``kill`` or ``stop`` as often as wanted; everything is kept in the home folder."""
 
+    module = "addon"
+    """What is run; a subclass may wrap it."""
+
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
         self.base = free_base()
@@ -68,7 +71,7 @@ class LiveAddon:
         """Start it, return when it serves."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "addon", "serve", *self._arguments()],
+                [sys.executable, "-m", self.module, "serve", *self._arguments()],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
