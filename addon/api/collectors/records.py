@@ -25,7 +25,7 @@ _TO_SPACES = bytes.maketrans(b"\n\r", b"  ")
 _ESCAPES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
 )
-"""A pair of surrogates, a lone one, or another escape: taken in this order, each from its own backslash on."""
+"""A pair of surrogates, a lone one, or another escape; in order, so that each starts at its backslash."""
 _LONE = 6
 _WHOLE = re.compile(r"-?\d{1,18}")
 
