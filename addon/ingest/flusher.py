@@ -328,7 +328,8 @@ class Flusher:
     def _merge(self, ref: TableRef) -> None:
         try:
             name = f"merge:{ref.account_id}/{ref.database}/{ref.table}"
-            if self._turn is None or self._turn(name, _MERGE_LEASE_S):
-                self._warehouse.compact(ref)
+            ours = self._turn is None or self._turn(name, _MERGE_LEASE_S)
+            if ours and self._warehouse.compact(ref):
+                self._due.put(ref)  # maybe there is more to merge, when the others have had their turn
         except Exception as error:  # noqa: BLE001 - the rows are committed; the next round tries again
             log.warning(COMPACTION_FAILED, database=ref.database, table=ref.table, error=str(error))

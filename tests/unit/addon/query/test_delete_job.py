@@ -1,4 +1,4 @@
-"""DELETE: exactly the rows that its condition is true of go, beside commits and merges; history keeps them."""
+"""DELETE: exactly the rows that its condition is true of go, beside commits and merges; versions keep all."""
 
 from __future__ import annotations
 
