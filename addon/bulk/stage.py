@@ -1,6 +1,6 @@
 """The parts of a session to typed Parquet files in the table's folder, which no version names yet.
 
-Memory does not grow with the parts: records are typed about 8 MiB at a time and written when about 64 MiB of
+Memory does not grow with the parts: records are typed about 8 MiB at a time and written when about 32 MiB of
 typed rows wait. The schema grows from one batch to the next; what an earlier file lacks reads as NULL.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TYPE_BYTES = 8 << 20
 """Bytes of JSON that are typed at once."""
 TYPE_ROWS = 65_536
-FILE_BYTES = 64 << 20
+FILE_BYTES = 32 << 20
 """Bytes of typed rows in memory that become one file."""
 FILE_ROWS = 2_000_000
 _TYPING_MEMORY = "1GB"
