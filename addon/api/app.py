@@ -126,11 +126,12 @@ class Application:
             return self._imports
         if method == "PUT" and self._parts is not None and path.startswith(bulk_parts.PREFIX):
             return self._parts
-        if self._uploads is not None and path.startswith(uploads.PREFIX) and method in uploads.METHODS:
+        return self._file_or_events(scope) or self._rest
+
+    def _file_or_events(self, scope: Scope) -> Any:
+        if self._uploads is not None and uploads.takes(scope):
             return self._uploads
-        if self._collectors is not None and target_of(scope) is not None:
-            return self._collectors
-        return self._rest
+        return self._collectors if target_of(scope) is not None else None
 
 
 def _one_slash(scope: Scope) -> Scope:

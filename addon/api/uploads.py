@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/import/"
 UPLOAD_ID = b"sluice-upload-id"
-METHODS = frozenset({"GET", "POST", "PUT"})
+_METHODS = frozenset({"GET", "POST", "PUT"})
 _MAX_ID = 255
 _MAX_NAME = 200
 _AT_ONCE = 2
@@ -58,6 +58,11 @@ _TABS = "text/tab-separated-values"
 _KNOWN = frozenset(
     {"format", "delimiter", "columns", "all_text", "text", "time_column", "time_format", "first_line", "name"}
 )
+
+
+def takes(scope: Scope) -> bool:
+    """Tell whether a request is for the upload route."""
+    return scope["path"].startswith(PREFIX) and scope["method"] in _METHODS
 
 
 class UploadRoutes:
@@ -93,8 +98,9 @@ class UploadRoutes:
 
     async def _make(self, ref: TableRef) -> dict[str, Any]:
         catalog = self._services.catalog
-        await asyncio.to_thread(catalog.ensure_table, ref)
+        # First the flush: what is left of a table of this name that was dropped must not come into the new one.
         await self._services.ingestor.flush(ref.account_id)
+        await asyncio.to_thread(catalog.ensure_table, ref)
         table = await asyncio.to_thread(catalog.table, ref)
         return {"database": ref.database, "table": ref.table, "id": str(table.id)}
 
