@@ -98,7 +98,7 @@ class UploadRoutes:
 
     async def _make(self, ref: TableRef) -> dict[str, Any]:
         catalog = self._services.catalog
-        # First the flush: what is left of a table of this name that was dropped must not come into the new one.
+        # First the flush: what is left of a dropped table of this name must not come into the new one.
         await self._services.ingestor.flush(ref.account_id)
         await asyncio.to_thread(catalog.ensure_table, ref)
         table = await asyncio.to_thread(catalog.table, ref)
