@@ -160,7 +160,18 @@ class Warehouse(Protocol):
     """Delta tables, one folder per (account, database, table)."""
 
     def snapshot(self, ref: TableRef, version: int | None = None) -> Snapshot | None:
-        """Pin the newest (or a named) version; None while nothing was ever committed."""
+        """Pin the newest (or a named) version; None while nothing was ever committed.
+
+        Raises:
+            NotFound: there is no such version, or not any more.
+        """
+
+    def version_at(self, ref: TableRef, seconds: float) -> int:
+        """Return the version that was the newest at a moment (Unix seconds).
+
+        Raises:
+            NotFound: the table had none then, or its history does not reach so far.
+        """
 
     def reading(self) -> Lease:
         """Return an empty lease: what it fetches of a snapshot's files is there until it is closed."""

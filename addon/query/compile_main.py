@@ -39,7 +39,7 @@ def compiled(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     views = {name: [ref.database, ref.table] for name, ref in done.views.items()}
     answer = {"sql": done.sql, "views": views, "ranges": done.ranges}
-    return answer | {"target": done.target, "everything": done.everything}
+    return answer | {"target": done.target, "everything": done.everything, "as_of": done.as_of}
 
 
 def main() -> None:

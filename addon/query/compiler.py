@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from addon.models.tables import TableRef
+from addon.query.as_of import AsOf
 from addon.query.compile_main import CPU_S
 from addon.query.dialects import CompiledQuery, compile_query
 from addon.query.gate import MAX_SQL_BYTES
@@ -69,7 +70,8 @@ class Compiler:
             raise getattr(errors, answer["error"])(answer["message"], hint=answer["hint"])
         views = {name: TableRef(account.id, *names) for name, names in answer["views"].items()}
         ranges = {name: tuple((low, high) for low, high in one) for name, one in answer["ranges"].items()}
-        return CompiledQuery(answer["sql"], views, ranges, answer["target"], answer["everything"])
+        as_of = {name: AsOf(*one) for name, one in answer["as_of"].items()}
+        return CompiledQuery(answer["sql"], views, ranges, answer["target"], answer["everything"], as_of)
 
 
 async def _in_a_process(request: dict[str, Any]) -> dict[str, Any]:

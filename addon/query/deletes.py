@@ -33,7 +33,9 @@ def parse_delete(sql: str, dialect: str) -> exp.Select:
         Forbidden: it is something else than ``DELETE FROM table [WHERE condition]``.
     """
     tree = parse_statement(sql, dialect)
-    plain = isinstance(tree, exp.Delete) and isinstance(tree.this, exp.Table)
+    plain = (
+        isinstance(tree, exp.Delete) and isinstance(tree.this, exp.Table) and "version" not in tree.this.args
+    )
     extra = next((key for key, value in tree.args.items() if value and key not in _PLAIN), None)
     if not plain or extra is not None:
         raise Forbidden(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from addon.models.tables import TableRef
+    from addon.query.as_of import AsOf
     from addon.query.pruning import Ranges
 
 DIALECTS = {"trino": "trino", "presto": "presto", "hive": "hive", "duckdb": "duckdb"}
@@ -52,6 +53,8 @@ class CompiledQuery:
     """The view that a DELETE takes rows from; the query is then of their places."""
     everything: bool = False
     """A DELETE without a condition."""
+    as_of: Mapping[str, AsOf] = field(default_factory=dict)
+    """The views that show another version than the newest."""
 
 
 def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
@@ -92,7 +95,7 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
     check_final(text, gated.views)
     ranges = time_ranges(gated.tree, gated.views)
     everything = deleting and gated.tree.args.get("where") is None
-    return CompiledQuery(text, gated.views, ranges, target, everything)
+    return CompiledQuery(text, gated.views, ranges, target, everything, gated.as_of)
 
 
 def _name_columns(tree: exp.Query, prefix: str) -> None:

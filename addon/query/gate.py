@@ -7,7 +7,7 @@ runs with its configuration locked, and in a sandbox that shows it one account's
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -16,6 +16,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import traverse_scope
 
 from addon.models.tables import TableRef
+from addon.query.as_of import AsOf, take_as_of
 from platform_core.base.errors import Forbidden, InvalidInput, NotFound, TooLarge
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Gated:
 
     tree: exp.Query
     views: dict[str, TableRef]
+    as_of: dict[str, AsOf] = field(default_factory=dict)
+    """The views that show a version of their own."""
 
 
 def parse_query(sql: str, dialect: str) -> exp.Query:
@@ -131,18 +134,18 @@ def bind_tables(tree: exp.Query, account_id: int, database: str, exists: Callabl
         NotFound: a table does not exist in the account.
         Forbidden: a table function, or a catalog of another kind.
     """
-    views: dict[str, TableRef] = {}
+    gated = Gated(tree, {})
     within_scopes: set[int] = set()
     for scope in traverse_scope(tree):
         for table in scope.tables:
             within_scopes.add(id(table))
             if table.db or table.name not in scope.cte_sources:
-                _bind(table, account_id, database, exists, views)
+                _bind(table, account_id, database, exists, gated)
     for table in list(tree.find_all(exp.Table)):
         if id(table) not in within_scopes:
-            _bind(table, account_id, database, exists, views)
-    _unqualify(tree, views)
-    return Gated(tree, views)
+            _bind(table, account_id, database, exists, gated)
+    _unqualify(tree, gated.views)
+    return gated
 
 
 def check_final(sql: str, views: dict[str, TableRef]) -> None:
@@ -181,7 +184,7 @@ def _bind(
     account_id: int,
     database: str,
     exists: Callable[[TableRef], bool],
-    views: dict[str, TableRef],
+    gated: Gated,
 ) -> None:
     if isinstance(table.this, exp.Func):
         _check_table_function(table.this)
@@ -195,7 +198,11 @@ def _bind(
             hint="List the tables to see their names.",
         )
     view = f"{ref.database}.{ref.table}"
-    views[view] = ref
+    as_of = take_as_of(table)
+    if as_of is not None:
+        view += as_of.suffix
+        gated.as_of[view] = as_of
+    gated.views[view] = ref
     if not table.alias:
         table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
     table.set("this", exp.to_identifier(view, quoted=True))
@@ -205,8 +212,9 @@ def _bind(
 
 def _unqualify(tree: exp.Query, views: dict[str, TableRef]) -> None:
     """Turn ``db.table.column`` into ``table.column``, since the table now goes by its own name alone."""
+    names = {view.partition("@")[0] for view in views}
     for column in tree.find_all(exp.Column):
-        if column.db and f"{column.db}.{column.table}".lower() in views:
+        if column.db and f"{column.db}.{column.table}".lower() in names:
             column.set("db", None)
             column.set("catalog", None)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from addon.models.catalog import TableInfo
     from addon.models.ingest import Ingestor, Warehouse
     from addon.models.tables import Snapshot, TableRef
+    from addon.query.as_of import AsOf
     from addon.query.workers import WorkerPool
     from addon.store.catalog import SqlCatalog
     from platform_core.base.clock import Clock
@@ -85,8 +86,9 @@ class Prepared:
 
     @property
     def tables(self) -> Sequence[TableRef]:
-        """The tables that it reads."""
-        return list(self.compiled.views.values())
+        """The tables that it reads at the newest version, or at a pinned one."""
+        as_of = self.compiled.as_of
+        return list(dict.fromkeys(ref for name, ref in self.compiled.views.items() if name not in as_of))
 
     @property
     def target(self) -> TableRef:
@@ -179,7 +181,7 @@ class QueryService:
         if not compiled.views:
             return Prepared(query, compiled, {})
         warnings = await self._ingestor.flush(account.id)
-        pinned = await asyncio.to_thread(self._snapshots, compiled.views, pins or Pins())
+        pinned = await asyncio.to_thread(self._snapshots, compiled, pins or Pins())
         return Prepared(query, compiled, pinned, tuple(warnings))
 
     async def run_prepared(
@@ -225,13 +227,18 @@ class QueryService:
             account, query.sql, query.dialect, query.database, times, deleting=query.deleting
         )
 
-    def _snapshots(self, views: Mapping[str, TableRef], pins: Pins) -> Mapping[str, _Pinned]:
+    def _snapshots(self, compiled: CompiledQuery, pins: Pins) -> Mapping[str, _Pinned]:
         """Pin one snapshot per table, with the schema it is shown by; the flush barrier is passed already."""
-        return {name: self._pinned(ref, pins) for name, ref in views.items()}
+        as_of = compiled.as_of
+        return {name: self._pinned(ref, pins, as_of.get(name)) for name, ref in compiled.views.items()}
 
-    def _pinned(self, ref: TableRef, pins: Pins) -> _Pinned:
+    def _pinned(self, ref: TableRef, pins: Pins, as_of: AsOf | None) -> _Pinned:
         info = self._catalog.table(ref)
-        return _Pinned(info, pins.snapshot(self._warehouse, ref), expired_before(info, self.now()))
+        if as_of is None:
+            snapshot = pins.snapshot(self._warehouse, ref)
+        else:
+            snapshot = as_of.snapshot(self._warehouse, ref)
+        return _Pinned(info, snapshot, expired_before(info, self.now()))
 
 
 def shown_columns(reply: Reply, dialect: str) -> tuple[tuple[str, str], ...]:

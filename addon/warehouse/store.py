@@ -28,6 +28,7 @@ from addon.warehouse.parquet import sorted_by_time, write_parquet
 from addon.warehouse.rewriting import OpenTable, Rewriter
 from addon.warehouse.schema import TableSchema, seeded
 from addon.warehouse.typed import Rejected, Typer, aligned
+from addon.warehouse.versions import Versions
 from platform_core.base import failpoints
 from platform_core.base.clock import SystemClock
 from platform_core.base.errors import NotFound
@@ -105,6 +106,7 @@ class DeltaWarehouse:
         self._tables: dict[str, OpenTable] = {}
         self._handles = Handles()
         self.rewriter = Rewriter(self.objects, self._of)
+        self.versions = Versions(self)
 
     @property
     def root(self) -> Path:
@@ -323,6 +325,10 @@ class DeltaWarehouse:
             max_time=last,
             spans=files,
         )
+
+    def version_at(self, ref: TableRef, seconds: float) -> int:
+        """Return the version that was the newest at a moment (``Versions.at``)."""
+        return self.versions.at(ref, seconds)
 
     # Deleting
     # ---------------------------------------------------------------------------------------------------
