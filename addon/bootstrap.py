@@ -340,6 +340,7 @@ class Addon:
             ingestor=ingestor,
             uploads=uploads,
             warehouse=self._warehouse,
+            versions=self._warehouse.versions,
             quotas=quotas,
             provider=provider,
             sign_on=SignOn(resources, SsoTokenStore(self._database, clock), audit, credentials, clock),

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from addon.api import console, drain, health, imports, partner, sluice, table_schema, uploads
+from addon.api import console, drain, health, imports, partner, pins, sluice, table_schema, uploads
 from addon.api.collectors.paths import target_of
 from addon.api.collectors.routes import CollectorRoutes
 from addon.api.drain import DrainRoute
@@ -38,7 +38,8 @@ def build_api(services: Services, *, api: bool = True) -> FastAPI:
     """Return the framework's half of the application; health and metrics only, without ``api``."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
-    modules = (accounts, databases, tables, jobs, bulk, later, partner, console, sluice, table_schema, health)
+    td = (accounts, databases, tables, jobs, bulk, later)
+    modules = (*td, partner, console, sluice, table_schema, pins, health)
     for module in modules if api else (health,):
         app.include_router(module.router)
     app.add_exception_handler(SluiceError, _on_error)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from addon.store.jobs import JobStore
     from addon.store.resources import ResourceStore
     from addon.store.table_moves import TableMoves
+    from addon.warehouse.versions import Versions
     from platform_core.base.clock import Clock
 
 
@@ -44,6 +45,7 @@ class Services:
     ingestor: Ingestor
     uploads: UploadLedger
     warehouse: Warehouse
+    versions: Versions
     quotas: Quotas
     provider: Provider
     sign_on: SignOn
