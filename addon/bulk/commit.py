@@ -72,7 +72,7 @@ class Committer:
             both = union(schema, schema_from_text(done.schema))
             fresh = self._clock.now() - done.staged_at < STAGED_FOR_S
             same = (table_id, now.prefix) == (done.table_id, done.prefix)
-            if both is None or not fresh or not same:
+            if both is None or not fresh or not same or not self._stored(done):
                 done = self._again(session, done, stopped)
                 continue
             files = [DataFile(one.name, one.size, one.rows, one.min_time, one.max_time) for one in done.files]
@@ -84,6 +84,11 @@ class Committer:
                 continue  # the table's columns have changed under it
             return done, both
         raise Unavailable(f"The table {ref.table} is being changed by others.", hint="Retry after 2 seconds.")
+
+    def _stored(self, done: Performed) -> bool:
+        """Tell whether every file is there: a log that names one that is not cannot be read any more."""
+        objects = self._warehouse.objects
+        return all(objects.stamp(f"{done.prefix}/{file.name}") is not None for file in done.files)
 
     def _again(self, session: BulkSession, done: Performed, stopped: Callable[[], None]) -> Performed:
         """Type the parts anew for the table as it is now."""

@@ -10,6 +10,7 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from addon.models.bulk import SESSIONS_FOLDER
 from platform_core.base import failpoints
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SWEEP_AFTER_S = 3_600.0
 """Seconds that a file stays that no session names: an upload may be about to name it."""
-_ROOT = "bulk"
 
 
 class SessionFiles:
@@ -61,7 +61,7 @@ class SessionFiles:
 
     def remove_account(self, account_id: int) -> None:
         """Delete everything that an account's sessions kept."""
-        self._objects.delete_all(f"{_ROOT}/{account_id}")
+        self._objects.delete_all(f"{SESSIONS_FOLDER}/{account_id}")
 
     def sweep(self, named_by: Callable[[str], set[str]], before: float) -> int:
         """Delete what was written before that time (Unix seconds) and is not named; return how many files.
@@ -69,7 +69,7 @@ class SessionFiles:
         ``named_by`` gives the files that the session with a token names, none for one that is gone.
         """
         old: dict[str, list[str]] = {}
-        for info in self._objects.list(_ROOT):
+        for info in self._objects.list(SESSIONS_FOLDER):
             folder, _, file = info.key.rpartition("/")
             if info.modified < before:
                 old.setdefault(folder, []).append(file)
@@ -83,4 +83,4 @@ class SessionFiles:
 
 
 def _prefix(session: BulkSession) -> str:
-    return f"{_ROOT}/{session.account_id}/{session.token}"
+    return f"{SESSIONS_FOLDER}/{session.account_id}/{session.token}"

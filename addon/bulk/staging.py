@@ -47,12 +47,14 @@ class Staging:
         with ErrorRecords(draft) as errors:
             stager = Stager(rooms.warehouse, session.ref, name, errors, stopped)
             try:
-                with rooms.files.reading(session, [part.file for part in parts]) as paths:
-                    for part, path in zip(parts, paths, strict=True):
-                        try:
+                for part in parts:
+                    try:
+                        with rooms.files.reading(session, [part.file]) as (path,):
                             stager.add(part.name, path)
-                        except UserError as error:
-                            raise _broken(part.name, error) from error
+                    except UserError as error:
+                        raise _broken(part.name, error.message) from error
+                    except FileNotFoundError as error:
+                        raise _broken(part.name, "Its file is gone.") from error
                 stager.finish()
             finally:
                 stager.close()
@@ -77,9 +79,9 @@ def same_records(before: Performed, after: Performed) -> Performed:
     return replace(after, errors_file=before.errors_file or after.errors_file)
 
 
-def _broken(part: str, error: UserError) -> BrokenPart:
+def _broken(part: str, reason: str) -> BrokenPart:
     return BrokenPart(
-        f"The part {part!r} cannot be read: {error.message}", hint="Unfreeze the session and resend it."
+        f"The part {part!r} cannot be read: {reason}", hint="Unfreeze the session and resend it."
     )
 
 

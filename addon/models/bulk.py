@@ -15,6 +15,8 @@ from platform_core.base.errors import InvalidInput
 
 JOB_TYPE = "bulk_import_perform"
 """The type of a perform's job, as Treasure Data's clients show it."""
+SESSIONS_FOLDER = "bulk"
+"""Of the warehouse's object store: ``bulk/<account>/<session token>/<file>``, beside the accounts' tables."""
 MAX_NAME = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f/]")
 

@@ -14,12 +14,13 @@ import os
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from addon.models.bulk import SESSIONS_FOLDER
 from addon.store.transfer import save
 from addon.upkeep.delta_replay import LogVersion, replay
 from addon.upkeep.log_check import records_of
@@ -112,6 +113,7 @@ class _Copier:
             save(self._place.database, self._target / "addon.db")
         for prefix, version in versions.items():
             self._copy_files(prefix, version)
+        self._copy_sessions()
         self._copy_rest(self._place.folder, self._target, _ELSEWHERE)
         self._copy_rest(self._place.home, self._home_target, _NOT_KEPT)
         return self._done
@@ -153,6 +155,12 @@ class _Copier:
             "files": len(version.active),
             "rows": version.rows,
         }
+
+    def _copy_sessions(self) -> None:
+        """Take the parts of bulk import sessions; those of one that ends meanwhile are not needed."""
+        for info in self._place.objects.list(SESSIONS_FOLDER):
+            with suppress(NotFound, FileNotFoundError):
+                self._copy_file(info.key, self._target / "warehouse" / info.key)
 
     def _copy_file(self, key: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from addon.models.tables import TableRef
 from addon.store.audit import AuditLog
 from addon.store.catalog import SqlCatalog
 from addon.store.transfer import sound
@@ -16,7 +17,6 @@ from addon.upkeep.table_check import Tables, check_tables
 from platform_core.base.clock import SystemClock
 
 if TYPE_CHECKING:
-    from addon.models.tables import TableRef
     from addon.upkeep.place import Place
 
 
@@ -45,7 +45,8 @@ def _check_database(place: Place, report: Report) -> None:
 
 
 def _check_catalog(place: Place, tables: Tables, log: LogState, report: Report) -> None:
-    counted = SqlCatalog(place.database, SystemClock()).row_counts()
+    catalog = SqlCatalog(place.database, SystemClock())
+    counted = {_folder(ref, catalog.place(ref)): rows for ref, rows in catalog.row_counts().items()}
     for ref, version in tables.versions.items():
         if ref not in counted:
             report.add(
@@ -69,6 +70,12 @@ def _check_catalog(place: Place, tables: Tables, log: LogState, report: Report) 
                 "Restore it from a backup, or drop the table.",
             )
     report.count("rows", sum(version.rows for version in tables.versions.values()))
+
+
+def _folder(ref: TableRef, place: str) -> TableRef:
+    """Return the name that a table's folder has; the table may have got another one since."""
+    database, _, table = place.partition("/")
+    return TableRef(ref.account_id, database, table)
 
 
 def _shown(ref: TableRef) -> str:

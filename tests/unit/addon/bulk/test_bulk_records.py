@@ -257,6 +257,19 @@ def test_files_that_waited_too_long_are_written_again(rig: BulkRig) -> None:
     assert rig.rows("x") == [(1,)]
 
 
+def test_a_commit_never_names_a_file_that_is_not_there(rig: BulkRig) -> None:
+    """As after a restore: the session is as it was, what nothing named yet was not in the backup."""
+    rig.create()
+    rig.upload("p", [{"time": NOW, "x": 1}])
+    rig.freeze()
+    rig.perform()
+    performed = rig.session().performed
+    assert performed is not None
+    (rig.warehouse.folder(rig.ref) / performed.files[0].name).unlink()
+    rig.commit()
+    assert rig.rows("x") == [(1,)]
+
+
 def test_a_table_that_was_dropped_and_made_again_gets_the_rows(rig: BulkRig) -> None:
     rig.create()
     rig.upload("p", [{"time": NOW, "x": 1}])
@@ -288,6 +301,22 @@ def test_a_part_that_rotted_on_the_disk_fails_the_perform_and_says_which(rig: Bu
     session = rig.session()
     assert (session.state.value, session.error_parts) == ("uploading", 1)
     assert rig.rows() == []
+
+
+def test_a_part_whose_file_is_gone_fails_the_perform_and_says_which(rig: BulkRig) -> None:
+    """As after a restore from a backup that had the database only."""
+    rig.create()
+    rig.upload("p", [{"time": NOW, "x": 1}])
+    (part,) = rig.store.parts(rig.session().id)
+    rig.bulk.files.remove(rig.session(), [part.file])
+    rig.freeze()
+    outcome = rig.perform()
+    assert "'p' cannot be read: " in outcome.stderr
+    assert "is gone" in outcome.stderr
+    rig.store.unfreeze(rig.account.id, "s")
+    rig.upload("p", [{"time": NOW, "x": 1}])
+    rig.freeze()
+    assert rig.perform().num_records == 1
 
 
 # Upkeep
