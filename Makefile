@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all lint bench lock clean
+.PHONY: help setup setup-test demo test test-all lint bench fuzz lock clean
 
 help: ## list the targets
 	@echo "Sluice. make demo shows it all; make test checks it all. Both set up what they need."
@@ -84,6 +84,9 @@ test-all: setup-test $(STAMP)/peers lint ## the same with the slow tests; a skip
 
 bench: setup $(STAMP)/bench $(STAMP)/peers ## measure against named peers; table on stdout and build/bench.json (ONLY=ingest for a part)
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
+
+fuzz: setup-test ## fuzz every parser (SECONDS_EACH=60 each), from the kept corpus
+	@$(BIN)/python -m tests.fuzz all --seconds $(or $(SECONDS_EACH),60)
 
 lock: $(STAMP)/dev ## compile requirements/*.in to hash locks
 	@cd requirements && for name in run dev bench peers; do \

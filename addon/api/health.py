@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from fastapi import APIRouter, Depends, Response
@@ -47,12 +47,14 @@ def _disk(rooms: Rooms) -> str:
 def metrics(rooms: Rooms) -> Response:
     """Return counters in Prometheus' text form, and whether the last round found the audit log unchanged."""
     stats = getattr(rooms.ingestor, "stats", None)
-    names = ("batches", "duplicates", "bytes", "rows", "dead_letters", "misfits", "flushes", "flush_failures")
+    names = [one.name for one in fields(stats)] if is_dataclass(stats) else []
     lines = []
     for name in names:
-        if hasattr(stats, name):
-            metric = f"sluice_ingest_{name}_total"
-            lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+        metric = f"sluice_ingest_{name}_total"
+        lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+    for name, value in rooms.ingestor.gauges().items() if hasattr(rooms.ingestor, "gauges") else ():
+        metric = f"sluice_ingest_{name}"
+        lines += [f"# TYPE {metric} gauge", f"{metric} {value}"]
     lines += _receivers(rooms)
     lines += ["# TYPE sluice_audit_intact gauge", f"sluice_audit_intact {int(rooms.audit.broken is None)}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

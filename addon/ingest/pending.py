@@ -30,11 +30,24 @@ class Pending:
     """Bookkeeping of the event loop's thread; ``owner`` may be read from the flush thread."""
 
     weight: int = 0
+    expected: int = 0
+    """The weight of admitted records that are not being written yet: they wait for their upload id."""
+    _expected: dict[str, int] = field(default_factory=dict)
     accounts: Counter[int] = field(default_factory=Counter)
     uploads: dict[UploadKey, Upload] = field(default_factory=dict)
 
+    def expect(self, record: Record) -> None:
+        """Count an admitted record, so that a burst of them cannot pass the limit together."""
+        self._expected[record.batch_id] = record.weight
+        self.expected += record.weight
+
+    def expect_no_more(self, record: Record) -> None:
+        """Forget an admitted record that is written now, or never."""
+        self.expected -= self._expected.pop(record.batch_id, 0)
+
     def add(self, record: Record) -> None:
         """Count a record that is about to be written."""
+        self.expect_no_more(record)
         self.weight += record.weight
         self.accounts[record.batch.account_id] += 1
 

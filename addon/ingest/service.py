@@ -69,6 +69,8 @@ class IngestStats:
     quarantined: int = 0
     misfits: int = 0
     """Stored values that did not fit their column."""
+    flushed_batches: int = 0
+    """Of ``batches`` and ``recovered_batches``: what waits no more."""
 
 
 class IngestService:
@@ -145,6 +147,16 @@ class IngestService:
         self._task = asyncio.create_task(self._flush_loop(), name="ingest-flush")
         self._upkeep = asyncio.create_task(self._upkeep_loop(), name="ingest-upkeep")
 
+    def gauges(self) -> dict[str, int]:
+        """Return what is acknowledged (or about to be) and not flushed, and the log that holds it."""
+        segments, size = self._wal.extent()
+        return {
+            "unflushed_batches": self._pending.accounts.total(),
+            "unflushed_bytes": self._pending.weight,
+            "wal_segments": segments,
+            "wal_bytes": size,
+        }
+
     def _take_up(self, records: list[Record], segment: Segment, owned: frozenset[str]) -> None:
         for record in records:
             self._pending.add(record)
@@ -193,9 +205,11 @@ class IngestService:
         self._check_room(admission.weight)
         record = Record(batch, new_batch_id(), digest, admission.weight, admission.clean)
         # A task of its own: a caller that goes away must not leave a write without its bookkeeping.
+        self._pending.expect(record)
         task = asyncio.create_task(self._append(record))
         self._appending.add(task)
         task.add_done_callback(self._appended)
+        task.add_done_callback(lambda _: self._pending.expect_no_more(record))
         return await asyncio.shield(task)
 
     def _appended(self, task: asyncio.Task[Ack]) -> None:
@@ -210,7 +224,7 @@ class IngestService:
     def _check_room(self, weight: int) -> None:
         if self._closing:
             raise Unavailable("The service is stopping.", hint="Retry after 5 seconds.")
-        waiting = self._pending.weight
+        waiting = self._pending.weight + self._pending.expected
         if waiting and waiting + weight > self.limits.unflushed_bytes:
             self._hurry.set()
             raise Unavailable(
@@ -348,6 +362,7 @@ class IngestService:
             self._pending.flushed(done.records)
             stats = self.stats
             stats.flushes += 1
+            stats.flushed_batches += len(done.records)
             stats.rows += done.rows
             stats.dead_letters += done.dead_letters
             stats.discarded_tables += done.discarded

@@ -122,6 +122,13 @@ class Wal:
         with self._guard:
             return list(self._sealed)
 
+    def extent(self) -> tuple[int, int]:
+        """Return how many segments there are, the open one included, and their bytes."""
+        current = self._current
+        with self._guard:
+            segments, size = len(self._sealed), sum(self._sealed_bytes.values())
+        return segments + (current is not None), size + (0 if current is None else current.written)
+
     def discard(self, segment: Segment) -> None:
         """Delete a closed segment whose rows are committed; any thread."""
         failpoints.hit("wal.delete.pre")
