@@ -85,6 +85,8 @@ class Settings:
     """Whether a query fails, instead of being answered with a warning, while a node is away."""
     query_threads: int = 2
     job_slots: int = 4
+    history_hours: float = 24.0
+    """How long a version of a table can be read after another has taken its place."""
     sandbox_driver: str | None = None
     docs_url: str = "https://localhost/docs"
     store_url: str | None = None
@@ -262,7 +264,8 @@ class Addon:
         catalog, jobs = SqlCatalog(self._database, clock), JobStore(self._database, clock)
         audit = AuditLog(self._database, clock)
         objects = open_objects(settings.store(), folder)
-        self._warehouse = DeltaWarehouse(objects, places=catalog.place)
+        keep_s = settings.history_hours * 3600
+        self._warehouse = DeltaWarehouse(objects, places=catalog.place, keep_s=keep_s, clock=clock)
         uploads = SqlUploadLedger(self._database)
         self._ingest = IngestService(
             folder / "wal",
