@@ -53,7 +53,8 @@ class TableRows:
         """Return the chunks as one array, None when there are none."""
         if not self.chunks:
             return None
-        texts = pa.concat_arrays([chunk.texts for chunk in self.chunks])
+        arrays = [chunk.texts for chunk in self.chunks]
+        texts = pa.concat_arrays(arrays) if len(arrays) > 1 else arrays[0]
         times = np.repeat(
             np.array([chunk.origin.received_at for chunk in self.chunks], np.int64),
             [len(chunk.texts) for chunk in self.chunks],

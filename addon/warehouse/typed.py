@@ -224,7 +224,10 @@ class Typer:
         right = found.fits & sure
         if lines["d"].null_count < len(right):
             right &= lines["d"].is_null().to_numpy()
-        values = [pc.coalesce(found.values[0], _single(lines["rt"])), *found.values[1:]]
+        time = found.values[0]
+        if time.null_count:
+            time = pc.coalesce(time, _single(lines["rt"]))
+        values = [time, *found.values[1:]]
         named = dict(zip((column.stored[-1][0] for column in schema.columns), values, strict=True))
         good = pa.table({_ROW: lines["rn"], **named})
         if right.all():

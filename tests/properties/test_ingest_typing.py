@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from addon.warehouse import key_count, typed, typing_sql
-from addon.warehouse.schema import TableSchema
+from addon.warehouse.schema import MAX_COLUMNS, TableSchema
 from addon.warehouse.typed import Typed, Typer
 
 if TYPE_CHECKING:
@@ -255,6 +255,39 @@ def test_any_batch_keeps_every_value_when_keys_are_counted(
         patch.setattr(key_count, "CHUNK_ROWS", rows)
         lines = pa.array([line_with(members, blank) for members in batch], pa.string())
         check(batch, typer.type_lines(lines, pa.array([77] * len(batch), pa.int64()), SCHEMA))
+
+
+@settings(deadline=None, max_examples=15)
+@given(batch=st.lists(MEMBERS, min_size=1, max_size=30), size=st.integers(1, 200), rows=st.integers(1, 9))
+def test_a_batch_typed_in_pieces_keeps_every_value(
+    typer: Typer, batch: list[list[tuple[str, str]]], size: int, rows: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typed, "_PIECE_BYTES", size)
+        patch.setattr(typed, "_PIECE_ROWS", rows)
+        check(batch, run(typer, batch, TableSchema()))
+
+
+@pytest.mark.parametrize("broken", ["", "{", "{}{}", '{"i":1} x'])
+def test_a_line_that_duckdb_refuses_is_rejected_alone(typer: Typer, broken: str) -> None:
+    texts = ['{"i":1}', broken, '{"i":2}']
+    result = typer.type_lines(pa.array(texts, pa.string()), pa.array([77] * 3, pa.int64()), SCHEMA)
+    assert [one.row for one in result.rejected] == [1]
+    assert result.table["i"].to_pylist() == [1, 2]
+
+
+def test_a_row_with_too_many_keys_is_rejected_alone_and_at_once(typer: Typer) -> None:
+    wide = line_of([(f"k{n}", "1") for n in range(typed.MAX_KEYS + 1)])
+    most = line_of([(f"k{n}", "1") for n in range(typed.MAX_KEYS)])
+    lines = pa.array(['{"i":1}', wide, most], pa.string())
+    result = typer.type_lines(lines, pa.array([77] * 3, pa.int64()), SCHEMA)
+    assert [(one.row, one.reason) for one in result.rejected] == [
+        (1, "too_many_columns: a row may have 2048")
+    ]
+    assert result.table.num_rows == 2
+    assert len(result.schema.columns) == MAX_COLUMNS
+    overflow = json.loads(result.table["_overflow"][1].as_py())
+    assert len(overflow) + MAX_COLUMNS - 6 == typed.MAX_KEYS
 
 
 def test_lines_of_known_keys_are_parsed_once(typer: Typer, monkeypatch: pytest.MonkeyPatch) -> None:
