@@ -293,7 +293,7 @@ class Addon:
             "": SqlExecution(
                 query, results, Deleter(query, self._warehouse.rewriter, catalog, audit, scratch)
             ),
-            ANALYSIS: AnalysisExecution(query, self._sandbox, scratch),
+            ANALYSIS: AnalysisExecution(query, self._sandbox, scratch, self._warehouse.versions),
             JOB_TYPE: perform,
         }
         self._runner = JobRunner(

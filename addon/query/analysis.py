@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from addon.models.jobs import Job, JobOutcome, JobState
@@ -16,16 +17,18 @@ from addon.query.java import java_binds, java_home
 from addon.query.pins import Pins
 from addon.query.service import Query, QueryService
 from addon.query.worker import QueryFailed, Reply, worker_uid
+from platform_core.base.errors import NotFound
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from addon.models.accounts import Account
     from addon.models.tables import TableRef
+    from addon.warehouse.versions import Versions
 
 ANALYSIS = "analysis"
 _INSIDE = "/sluice-job"
@@ -38,8 +41,11 @@ _MAX_TEXT = 64 << 10
 class AnalysisExecution:
     """Runs analysis jobs; the outputs stay in a folder of their own per execution."""
 
-    def __init__(self, service: QueryService, sandbox: Sandbox, scratch: Path) -> None:
-        """Work below ``scratch``, in one folder per account and execution."""
+    def __init__(
+        self, service: QueryService, sandbox: Sandbox, scratch: Path, versions: Versions | None = None
+    ) -> None:
+        """Work below ``scratch``, in one folder per account and execution; pin versions in ``versions``."""
+        self._versions = versions
         self._service = service
         self._sandbox = sandbox
         self._scratch = scratch
@@ -67,6 +73,8 @@ class AnalysisExecution:
             reply, read[table] = await self._materialise(account, table, query, pins, place / "in", kill)
             rows += reply.rows
             warnings |= dict.fromkeys(reply.warnings)
+        if params.get("pin"):
+            await asyncio.to_thread(self._pin, job, {ref for refs in read.values() for ref in refs}, pins)
         own(place, worker_uid(account.id))
         await self._compute(account, job, place, java, kill)
         shutil.rmtree(place / "in")
@@ -84,6 +92,15 @@ class AnalysisExecution:
             cmdout=json.dumps(manifest),
             stderr="".join(f"Warning: {text}\n" for text in warnings),
         )
+
+    def _pin(self, job: Job, refs: Iterable[TableRef], pins: Pins) -> None:
+        """Keep the versions that were read under the job's number, so that the manifest can be repeated."""
+        for ref in refs:
+            version = pins.of(ref).version
+            if self._versions is not None and version is not None:
+                with suppress(NotFound):  # an earlier execution of the job has pinned what it read
+                    self._versions.unpin(ref, f"analysis-{job.id}")
+                self._versions.pin(ref, f"analysis-{job.id}", version)
 
     async def _materialise(  # noqa: PLR0917  (one step of run)
         self, account: Account, table: str, query: Query, pins: Pins, folder: Path, kill: asyncio.Event

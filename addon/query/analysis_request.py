@@ -50,7 +50,17 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
             f"The dialect {str(dialect)[:40]!r} is not known.", hint=f"Use one of {', '.join(DIALECTS)}."
         )
     _check_shape(analysis, inputs, params)
-    request = {"name": name, "inputs": inputs, "params": params, "engine": engine, "dialect": dialect}
+    pin = body.get("pin", False)
+    if not isinstance(pin, bool):
+        raise InvalidInput("The field pin must be true or false.")
+    request: dict[str, Any] = {
+        "name": name,
+        "inputs": inputs,
+        "params": params,
+        "engine": engine,
+        "dialect": dialect,
+    }
+    request |= {"pin": True} if pin else {}
     return {**request, "again": body["again"]} if "again" in body else request
 
 

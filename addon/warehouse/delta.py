@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from addon.models.objects import ObjectStore
 
 CHECKPOINT_EVERY = 50
-_SETTINGS = {"delta.logRetentionDuration": "interval 15 minutes", "delta.enableExpiredLogCleanup": "true"}
+_SETTINGS = {
+    "delta.logRetentionDuration": "interval 15 minutes",
+    "delta.enableExpiredLogCleanup": "true",
+    # A checkpoint names what was removed for so long: a week of merged files would make it slow to write.
+    "delta.deletedFileRetentionDuration": "interval 1 hours",
+}
 _ATTEMPTS = 10
 _DROPPED = "sluice.dropped"
 """A table property: the table is being deleted, and is none any more."""

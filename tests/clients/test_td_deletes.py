@@ -96,3 +96,19 @@ def test_a_key_that_may_only_read_deletes_nothing(addon: Running) -> None:
             http.post("/api/tables/shop/guarded/pins", json={"name": "a"}, headers=headers).status_code == 403
         )
         assert _rows(client, "SELECT count(*) FROM guarded") == [[1]]
+
+
+def test_an_analysis_that_asks_for_it_keeps_the_versions_of_its_manifest(addon: Running) -> None:
+    with addon.client() as client, addon.http() as http:
+        client.create_log_table("shop", "items")
+        _import(client, "items", [{"time": NOW + n, "item": f"i{n % 3}", "amount": n} for n in range(9)])
+        sql = "SELECT item, amount AS value FROM items"
+        body = {"database": "shop", "inputs": {"items": sql}, "params": {"top": 1}, "pin": True}
+        issued = http.post("/sluice/v1/analyses/ranking", json=body)
+        assert issued.status_code < 300, issued.text
+        number = issued.json()["job_id"]
+        shown = http.get(f"/sluice/v1/analyses/{number}", params={"wait": "50"}).json()
+        assert shown["status"] == "success", shown
+        (pin,) = http.get("/api/tables/shop/items/pins").json()["pins"]
+        assert (pin["name"], pin["rows"]) == (f"analysis-{number}", 9)
+        assert http.post("/sluice/v1/analyses/ranking", json=body | {"pin": "yes"}).status_code in {400, 422}
