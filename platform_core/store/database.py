@@ -8,18 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+import sqlalchemy as sa
+
 from platform_core.base.database import migrate, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import sqlalchemy as sa
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _POSTGRES_THREADS = 4
+_TURN = 0x536C_0010
+"""The advisory lock that a transaction holds on PostgreSQL."""
 
 
 class Store:
@@ -66,5 +68,12 @@ def open_store(url: str) -> Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         path.chmod(0o600)
+    if engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "begin", _take_turn)
     migrate(engine, _MIGRATIONS)
     return Store(engine)
+
+
+def _take_turn(connection: sa.Connection) -> None:
+    """Let transactions queue as they do on SQLite: functions of this room number things by what is there."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))

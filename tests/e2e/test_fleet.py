@@ -1,4 +1,4 @@
-"""Two ingest nodes and one that answers, on a real PostgreSQL server: killed at any time, counts are exact."""
+"""Two ingest nodes and one that answers, on a real PostgreSQL server; killed at any time."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import stat
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,23 @@ from platform_core.store.tables import METADATA, authorizations
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.postgres import PostgresServer
+
+_NUMBERS = itertools.count()
 KEY = "HRKU-0b0e6a5e-6f7c-4f5a-9d3a-5c1d2e3f4a5b"
 
 
-def test_the_migrated_schema_is_the_metadata(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/platform.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that nobody else uses."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/platform.db"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.create(f"platform_{next(_NUMBERS)}")
+
+
+def test_the_migrated_schema_is_the_metadata(url: str) -> None:
+    store = open_store(url)
     with store.engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
@@ -43,8 +56,7 @@ def test_every_table_can_be_made_on_postgresql() -> None:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
 
 
-def test_opening_again_migrates_nothing_and_keeps_the_rows(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/platform.db"
+def test_opening_again_migrates_nothing_and_keeps_the_rows(url: str) -> None:
     store = open_store(url)
     account = store.run_sync(accounts.ensure_account, "a@example.com", 1.0)
     store.close()
@@ -76,8 +88,8 @@ def test_api_keys_are_stored_as_hashes(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_token_ends_when_it_expires(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/platform.db")
+def test_a_token_ends_when_it_expires(url: str) -> None:
+    store = open_store(url)
     account = store.run_sync(accounts.ensure_account, "a@example.com", 1.0)
     store.run_sync(accounts.add_authorization, "token", "short", 1.0, account_id=account.id, expires_at=10.0)
     assert store.run_sync(accounts.find_authorization, "token", 9.9) is not None
@@ -85,8 +97,8 @@ def test_a_token_ends_when_it_expires(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_failure_undoes_the_whole_transaction(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/platform.db")
+def test_a_failure_undoes_the_whole_transaction(url: str) -> None:
+    store = open_store(url)
     owner = store.run_sync(accounts.ensure_account, "a@example.com", 1.0)
 
     def two(connection: sa.Connection) -> None:
@@ -99,8 +111,8 @@ def test_a_failure_undoes_the_whole_transaction(tmp_path: Path) -> None:
     store.close()
 
 
-def test_host_uids_are_never_given_out_twice(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/platform.db")
+def test_host_uids_are_never_given_out_twice(url: str) -> None:
+    store = open_store(url)
     owner = store.run_sync(accounts.ensure_account, "a@example.com", 1.0)
     first = store.run_sync(apps.create_app, "first", owner, 1.0)
     uid = store.run_sync(apps.uid_of, first.id)
@@ -113,8 +125,8 @@ def test_host_uids_are_never_given_out_twice(tmp_path: Path) -> None:
     store.close()
 
 
-def test_concurrent_transactions_all_commit(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/platform.db")
+def test_concurrent_transactions_all_commit(url: str) -> None:
+    store = open_store(url)
     owner = store.run_sync(accounts.ensure_account, "a@example.com", 1.0)
 
     async def race() -> None:
