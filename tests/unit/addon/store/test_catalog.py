@@ -76,3 +76,18 @@ def test_upload_ids_are_known_for_seven_days(database: Database) -> None:
     assert ledger.seen(1, "shop", "events", "id") is not None
     ledger.record([], KEEP_S + 1.0)
     assert ledger.seen(1, "shop", "events", "id") is None
+
+
+def test_a_flush_that_is_repeated_after_a_crash_is_counted_once_for_each_writer(catalog: SqlCatalog) -> None:
+    catalog.ensure_table(EVENTS)
+    for mark in (("a", 1), ("a", 1), ("b", 1), ("a", 2), ("a", 1), ("b", 1)):
+        catalog.record_flush(EVENTS, [Column("time", "long")], 10, 1, mark)
+    assert catalog.table(EVENTS).rows == catalog.rows_this_month(1) == 30
+    catalog.delete_table(EVENTS)
+    catalog.ensure_table(EVENTS)
+    catalog.record_flush(EVENTS, [Column("time", "long")], 10, 1, ("a", 1))
+    assert catalog.table(EVENTS).rows == 10
+    catalog.delete_database(1, "shop")
+    catalog.ensure_table(EVENTS)
+    catalog.record_flush(EVENTS, [Column("time", "long")], 10, 1, ("a", 1))
+    assert catalog.table(EVENTS).rows == 10

@@ -116,3 +116,24 @@ def test_the_list_is_newest_first_with_inclusive_bounds(jobs: JobStore) -> None:
     ids = [jobs.issue(_request()).id for _ in range(5)]
     page, total = jobs.list(1, first=1, last=2)
     assert ([job.id for job in page], total) == ([ids[3], ids[2]], 5)
+
+
+def test_parallel_workers_never_go_over_an_accounts_limit(jobs: JobStore) -> None:
+    for _ in range(30):
+        jobs.issue(_request(max_running=2))
+
+    def work(name: int) -> list[Job]:
+        return [job for _ in range(5) if (job := jobs.claim(str(name))) is not None]
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [job for part in pool.map(work, range(4)) for job in part]
+    assert len(taken) == 2
+
+
+def test_a_kill_is_seen_by_whoever_runs_the_job(jobs: JobStore) -> None:
+    jobs.issue(_request())
+    jobs.issue(_request())
+    first, second = _claimed(jobs), _claimed(jobs)
+    assert list(jobs.kills_among([first.id, second.id])) == []
+    jobs.request_kill(1, second.id)
+    assert list(jobs.kills_among([first.id, second.id])) == [second.id]
