@@ -25,7 +25,7 @@ from addon.warehouse.history import History
 from addon.warehouse.schema import TableSchema, from_delta
 from addon.warehouse.transactions import Transactions
 from platform_core.base import failpoints
-from platform_core.base.errors import NotFound, Unavailable
+from platform_core.base.errors import NotFound, SluiceError, Unavailable
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ class DeltaLog:
                 table.create_checkpoint()
             self.history.archive(_state_of(table), table.schema().to_json())
             table.cleanup_metadata()
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, SluiceError) as error:
             # The commit stands without it; the next commit tries again.
             log.warning("delta_checkpoint_failed", table=self.prefix, error=str(error))
         self._table = None
