@@ -87,6 +87,7 @@ def open_database(url: str, **options: Any) -> sa.Engine:
         connect_args={"timeout": _SOCKET_S, "startup_params": {"lock_timeout": _LOCK_TIMEOUT}, **tls},
         **options,
     )
+    sa.event.listen(engine, "do_connect", _connect)
     sa.event.listen(engine, "handle_error", _on_postgres_error)
     return engine
 
@@ -130,6 +131,20 @@ def _begin_immediate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _connect(
+    dialect: sa.Dialect, _record: ConnectionPoolEntry, given: tuple[Any, ...], named: dict[str, Any]
+) -> DBAPIConnection:
+    """Connect; of a server that goes away meanwhile, the driver lets an ``OSError`` through."""
+    try:
+        return dialect.connect(*given, **named)
+    except OSError as error:
+        raise _away() from error
+
+
+def _away() -> Unavailable:
+    return Unavailable("The metadata database is not reachable.", hint="Retry after 2 seconds.")
+
+
 def sqlstate(error: BaseException | None) -> str | None:
     """Return PostgreSQL's five-character code of a driver's error, None without one."""
     fields = error.args[0] if error is not None and error.args else None
@@ -145,7 +160,7 @@ def _on_postgres_error(context: ExceptionContext) -> None:
     if context.is_pre_ping:
         return  # the pool takes another connection
     if context.is_disconnect:
-        raise Unavailable("The metadata database is not reachable.", hint="Retry after 2 seconds.")
+        raise _away()
     if code in _BUSY:
         raise Unavailable("The metadata database is busy.", hint="Retry after 1 second.")
     if code in _FULL:

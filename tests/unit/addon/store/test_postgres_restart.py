@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -136,3 +138,19 @@ def test_a_wrong_password_or_address_says_what_to_check(server: PostgresServer) 
     engine = open_database("postgresql://u@localhost/x")
     assert isinstance(engine, sa.Engine)
     assert engine.url.drivername == "postgresql+pg8000"
+
+
+def test_a_server_that_hangs_up_on_a_new_connection_is_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def hang_up() -> None:
+            taken, _ = listener.accept()
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            taken.close()  # with a reset, as from a process that was killed
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(Unavailable, match="not reachable"):
+            open_database(f"postgresql://u:p@127.0.0.1:{port}/x").connect()
+        thread.join()
