@@ -27,14 +27,20 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 CHUNK_ROWS = 512
 """Lines of a stretch: few enough to stay in the processor's cache, and to lose little when one is odd."""
 SAMPLE_ROWS = 64
+_SAMPLE_CHARACTERS = 256 << 10
+"""Looked at in the sample, at most: of long lines a few say enough."""
 _ESCAPE = b"\\"
 _COLON, _QUOTE, _BACKSLASH, _BLANK, _U = b':"\\ u'
 
 
-def is_promising(lines: pa.StringArray, keys: Collection[str]) -> bool:
+def is_promising(lines: pa.ChunkedArray, keys: Collection[str]) -> bool:
     """Tell from a few lines whether counting is worth a try: known keys only, no nulls, plain escapes."""
-    step = max(1, len(lines) // SAMPLE_ROWS)
-    for line in lines.take(pa.array(range(0, len(lines), step))).to_pylist():
+    left = _SAMPLE_CHARACTERS
+    for row in range(0, len(lines), max(1, len(lines) // SAMPLE_ROWS)):
+        line = lines[row].as_py()
+        left -= len(line)
+        if left < 0:
+            return row > 0
         if "\\\\" in line or "\\u" in line:
             return False
         try:
