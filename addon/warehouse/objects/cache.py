@@ -15,7 +15,7 @@ import re
 import threading
 import uuid
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -163,13 +163,10 @@ class FileCache:
             Unavailable: the store cannot be reached, or sends something else than was stored.
             OutOfSpace: the files in use do not fit into the cache, or on its disk.
         """
-        futures = [self._wanted(key) for key in keys]
-        failure: BaseException | None = None
-        for future in futures:
-            if future is not None:
-                failure = failure or future.exception()
-        if failure is not None:
-            raise failure
+        running = [future for key in keys if (future := self._wanted(key)) is not None]
+        wait(running)
+        for future in running:
+            future.result()
 
     def _wanted(self, key: str) -> Future[None] | None:
         """Return the running fetch of a file, or begin one; None when the file is good already."""
