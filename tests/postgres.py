@@ -15,7 +15,7 @@ import pg8000.dbapi
 
 _USER = "sluice"
 _PASSWORD = "not-a-secret"
-_SPEED = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_SPEED = {"fsync": "off", "full_page_writes": "off"}
 """For suites that never cut the power: a server that is killed loses nothing by these."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import threading
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REF = TableRef(1, "shop", "events")
+# The driver leaves a socket open when the server hangs up during the first bytes.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
