@@ -38,8 +38,8 @@ log = get_logger(__name__)
 class WalLimits:
     """Sizes in bytes. ``weight`` is a payload's size after decompression."""
 
-    segment_bytes: int = 32 << 20
-    segment_weight: int = 64 << 20
+    segment_bytes: int = 16 << 20
+    segment_weight: int = 32 << 20
     group_bytes: int = 16 << 20
     reserve_bytes: int = 64 << 20
     """Room kept free for flushing, at most an eighth of the disk. Together with as much as the log itself
