@@ -92,7 +92,8 @@ class SqlCatalog:
 
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there, or was a moment ago by the doing of another process."""
-        return self._existing.get(ref, lambda: self._has_table(ref))
+        # A table that another process has just made must not be missed: only a yes is taken from memory.
+        return self._existing.get(ref, lambda: self._has_table(ref)) or self._has_table(ref)
 
     def _has_table(self, ref: TableRef) -> bool:
         with self._database.read() as connection:

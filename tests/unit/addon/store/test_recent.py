@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from addon.models.accounts import Right
 from addon.models.tables import TableRef
 from addon.store.accounts import AccountStore
+from addon.store.catalog import SqlCatalog
 from addon.store.recent import KEEP_S, Recent
 
 if TYPE_CHECKING:
-    from addon.store.catalog import SqlCatalog
+    from addon.store.database import Database
     from platform_core.base.clock import FixedClock
 
 
@@ -59,3 +60,12 @@ def test_a_table_is_seen_and_missed_at_once(catalog: SqlCatalog) -> None:
     assert catalog.table_exists(ref)
     catalog.delete_database(1, "shop")
     assert not catalog.table_exists(ref)
+
+
+def test_a_table_that_another_process_made_is_seen_at_once(
+    catalog: SqlCatalog, database: Database, clock: FixedClock
+) -> None:
+    ref = TableRef(1, "shop", "events")
+    assert not catalog.table_exists(ref)
+    SqlCatalog(database, clock).ensure_table(ref)
+    assert catalog.table_exists(ref)
