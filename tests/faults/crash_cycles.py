@@ -60,6 +60,7 @@ FAILPOINTS = (
     "wal.delete.post",
 )
 PAIRS = [(first, second) for first in FAILPOINTS for second in FAILPOINTS]
+_DRAIN_EVERY = 20
 ACCOUNT = 7
 REF = TableRef(ACCOUNT, "shop", "events")
 WRITERS = 3
@@ -252,7 +253,11 @@ def main(argv: Sequence[str]) -> int:
     rng.shuffle(plan)
     for first, second in rng.sample(PAIRS, min(len(PAIRS), options.pairs or 0)):
         plan += [f"{first}:abort@{rng.randint(1, 2)}", f"{second}:abort"]
-    ends = [cycle(options.home, failpoint=point, delay=0 if point else rng.uniform(0, 0.6)) for point in plan]
+    ends = []
+    for number, point in enumerate(plan):
+        if number % _DRAIN_EVERY == _DRAIN_EVERY - 1:
+            counted(options.home)  # lives that end in their first flush leave more and more to the next one
+        ends.append(cycle(options.home, failpoint=point, delay=0 if point else rng.uniform(0, 0.6)))
     missed = [
         point for point, end in zip(plan, ends, strict=True) if point is not None and end != "failpoint"
     ]
