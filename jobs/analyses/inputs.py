@@ -88,6 +88,15 @@ PATHS = InputTable(
     ),
     required=False,
 )
+SPEND = InputTable(
+    "spend",
+    (
+        varchar("channel"),
+        bigint("spend_minor", "rows of one channel add up", unit="minor currency units"),
+    ),
+    required=False,
+    doc="what the channels cost in the report range",
+)
 TRANSACTIONS = InputTable(
     "transactions",
     (

@@ -49,10 +49,19 @@ class JourneyParameters(ReportRange):
     direct: str = parameter("direct", text(), "the channel that last_non_direct passes over")
 
 
-def from_touches(engine: Engine, parameters: JourneyParameters) -> None:
-    """Journeys of the inputs `conversions` and `touches`."""
-    number = engine.dialect.surrogate("conversion_id")
+def from_touches(engine: Engine, parameters: JourneyParameters, *, with_users: bool = False) -> None:
+    """Journeys of the inputs `conversions` and `touches`; with_users adds those that ended in nothing."""
+    number = "0" if with_users else engine.dialect.surrogate("conversion_id")
     journeys = query("attribution", "journeys_from_conversions", number=number, range=parameters.covers())
+    if with_users:
+        journeys = query(
+            "attribution",
+            "journeys_with_users",
+            number=engine.dialect.surrogate("label"),
+            conversions=journeys,
+            range=parameters.covers(),
+            after="1" if parameters.strict_before else "0",
+        )
     engine.materialize("attribution_journeys", journeys)
     reuse = "TRUE"
     if parameters.touch_reuse == "since_previous":
@@ -67,14 +76,20 @@ def from_touches(engine: Engine, parameters: JourneyParameters) -> None:
     engine.view("attribution_eligible", eligible)
 
 
-def from_paths(engine: Engine) -> None:
-    """Journeys of the aggregated input `paths`. Counts below zero are refused."""
+def from_paths(engine: Engine, *, with_nulls: bool = False) -> None:
+    """Journeys of the aggregated input `paths`; with_nulls keeps those that only ended in nothing.
+
+    Counts below zero are refused.
+    """
     bad = engine.collect(query("staging", "negative_counts")).to_pylist()[0]["n"]
     if bad:
         raise InputError(f"paths: {bad} rows have a negative count in conversions or nulls")
-    number = engine.dialect.surrogate("label")
     journeys = query(
-        "attribution", "journeys_from_paths", number=number, value_type=value_type(engine, "paths")
+        "attribution",
+        "journeys_from_paths",
+        number=engine.dialect.surrogate("label"),
+        value_type=value_type(engine, "paths"),
+        kept="SUM(conversions) > 0" + (" OR SUM(nulls) > 0" if with_nulls else ""),
     )
     engine.materialize("attribution_journeys", journeys)
     parts = engine.dialect.split_table("attribution_journeys", "label", ">")
@@ -89,20 +104,44 @@ def value_type(engine: Engine, relation: str) -> str:
 def number_touches(engine: Engine, parameters: JourneyParameters, *, collapse: bool) -> None:
     """Turn `attribution_eligible` into `attribution_touch_rows`: the limits applied, positions counted."""
     relation = "attribution_eligible"
-    transforms: list[tuple[str, dict[str, str]]] = []
-    if parameters.max_touches is not None:
-        transforms.append(("last_touches", {"max_touches": str(parameters.max_touches)}))
-    if parameters.exclude_channels:
-        transforms.append(("other_channels", {"excluded": text_list(parameters.exclude_channels)}))
-    if collapse:
-        transforms.append(("collapsed_touches", {}))
-    for name, places in transforms:
+    for name, places in transforms(parameters, collapse=collapse):
         engine.view(f"attribution_{name}", query("attribution", name, relation=relation, **places))
         relation = f"attribution_{name}"
     engine.materialize(
         "attribution_touch_rows",
         query("attribution", "numbered_touches", relation=relation, direct=literal(parameters.direct)),
     )
+
+
+def transforms(parameters: JourneyParameters, *, collapse: bool) -> list[tuple[str, dict[str, str]]]:
+    """What is done to a path, in order: the named query and its places."""
+    found: list[tuple[str, dict[str, str]]] = []
+    if parameters.max_touches is not None:
+        found.append(("last_touches", {"max_touches": str(parameters.max_touches)}))
+    if parameters.exclude_channels:
+        found.append(("other_channels", {"excluded": text_list(parameters.exclude_channels)}))
+    if collapse:
+        found.append(("collapsed_touches", {}))
+    return found
+
+
+def list_touches(engine: Engine, parameters: JourneyParameters, *, collapse: bool, last_other: bool) -> None:
+    """`number_touches` for aggregated paths on an engine with list functions, without any sort.
+
+    Args:
+        engine: its dialect must have `has_asof_join`.
+        parameters: the limits.
+        collapse: whether a run of one channel becomes one touch.
+        last_other: whether anybody asks for `is_last_other`; else it is false everywhere.
+    """
+    lists, relation = query("attribution", "lists"), "attribution_split"
+    engine.view(relation, lists)
+    for name, places in transforms(parameters, collapse=collapse):
+        engine.view(f"attribution_{name}", query("attribution", f"list_{name}", relation=relation, **places))
+        relation = f"attribution_{name}"
+    engine.materialize("attribution_lists", query("staging", "typed", items="*", relation=relation))
+    place = query("attribution", "last_other", direct=literal(parameters.direct)) if last_other else "0"
+    engine.view("attribution_touch_rows", query("attribution", "listed_touches", last_other=place))
 
 
 def check_inputs(given: frozenset[str]) -> None:

@@ -40,7 +40,9 @@ class Dialect(Protocol):
 
     @property
     def has_asof_join(self) -> bool:
-        """Whether a faster text of the same definition may use `ASOF JOIN` and 128-bit integers."""
+        """Whether a faster text of the same definition may use `ASOF JOIN`, lists with lambdas and
+        128-bit integers.
+        """
 
     def identifier(self, name: str) -> str:
         """A column name from a file, quoted."""

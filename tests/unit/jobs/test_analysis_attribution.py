@@ -172,7 +172,12 @@ def test_single_touch_credits_add_up_to_the_summary(run: Any) -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"models": ["markov"]}, "'markov' is not available in this version; give one of first, last"),
+        ({"models": ["markow"]}, "'markow' is not allowed; give one of first, last"),
+        ({"models": ["time_decay"]}, "time_decay needs times, which the input paths has not"),
+        ({"models": ["markov"], "nulls": "users"}, "paths counts them itself, in its column nulls"),
+        ({"models": ["first"], "intervals": True}, "intervals: it needs markov among the models"),
+        ({"order": 0}, "parameter order: 0 is not allowed; give an integer from 1 to 8"),
+        ({"half_life": 0}, "parameter half_life: 0 is not allowed; give an integer of at least 1"),
         ({"models": []}, "parameter models"),
         ({"position": [0.5, 0.2, 0.4]}, "add up to 1"),
         ({"lookback": -1}, "parameter lookback: -1 is not allowed; give an integer of at least 0"),
