@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.analyses import periods
 from jobs.analyses.analysis import SECONDS_PER_DAY, Analysis, Present
 from jobs.analyses.inputs import EVENTS
+from jobs.analyses.zones import Calendar, calendar
 from jobs.contracts.errors import ParameterError
-from jobs.contracts.parameters import choice, instant, integer, listing, optional, parameter, text
+from jobs.contracts.parameters import choice, integer, listing, moment, optional, parameter, text, zone
 from jobs.contracts.tables import OutputTable, bigint, boolean, double, varchar
 from jobs.contracts.tables import integer as integer_column
 from jobs.engine.text import literal, query, text_literal
@@ -37,9 +37,10 @@ class Parameters:
     return_event: str | None = parameter(
         None, optional(text()), "the event that counts as coming back; any when null", aliases=("return",)
     )
-    data_through: int | None = parameter(
+    zone: str = parameter("UTC", zone(), "whose calendar the periods follow", aliases=("timezone",))
+    data_through: int | str | None = parameter(
         None,
-        optional(instant(end_of_day=True)),
+        optional(moment()),
         "a second of the last period included; a date means its whole day; the last event's second when null",
         unit="Unix seconds",
     )
@@ -69,22 +70,36 @@ def _is(event: str | None) -> str:
     return f"event = {text_literal(event)}" if event is not None else "TRUE"
 
 
-def _last_period(engine: Engine, parameters: Parameters) -> tuple[int, int, bool]:
-    """The last period included: its number, its last second, and whether the data reaches that second."""
-    dialect, unit = engine.dialect, parameters.period
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last period included.
+
+    Attributes:
+        number: of the period.
+        second: its last one.
+        ended: whether `data_through` or any event reaches that second.
+    """
+
+    number: int
+    second: int
+    ended: bool
+
+
+def _last_period(engine: Engine, parameters: Parameters, cal: Calendar) -> _Last:
     latest = engine.collect(query("staging", "latest", relation="events")).to_pylist()[0]["latest"] or 0
-    second = latest if parameters.data_through is None else parameters.data_through
-    number = periods.index(dialect, unit, literal(second))
-    following = periods.start(dialect, unit, f"({number} + 1)")
-    found = engine.collect(f"SELECT {number} AS last, {following} - 1 AS last_second").to_pylist()[0]
-    return found["last"], found["last_second"], max(second, latest) >= found["last_second"]
+    second = latest
+    if parameters.data_through is not None:
+        second = cal.moment(parameters.data_through, end_of_day=True)
+    number = cal.period_of(second)
+    last_second = cal.start_of(number + 1) - 1
+    return _Last(number, last_second, max(second, latest) >= last_second)
 
 
-def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
+def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Count, for each cohort and age, the users who came back.
 
-    A user's cohort is the period (UTC day, Monday week or calendar month) of their first start event ever,
-    so it does not depend on a report range. The age is the difference of period numbers: a return event
+    A user's cohort is the period (day, Monday week or calendar month of `zone`) of their first start event
+    ever, so it does not depend on a report range. The age is the difference of period numbers: a return event
     anywhere in the cohort's period has age 0, so age 0 is 100 % when start and return event are the same.
     Events after the period of `data_through` do not count, those of that period all do.
 
@@ -95,52 +110,67 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
     A cell exists only when the cohort has lived through it (cohort + age, or + high, is at most the
     period of `data_through`): later cells are absent, never zero. `mature` is false where the last period
     of the cell is that of `data_through` and neither `data_through` nor any event reaches its last
-    second; for `rolling` also where the age's last day runs into a day that is not covered. `rate` is
+    second; for `rolling` also where the age's 24 hours of the cohort's latest user are not all covered. `rate` is
     users / cohort_size, a fraction. `breakdown` is the property of the start event, `(all)` without one.
     `retention_pooled` adds up mature cells only.
     """
-    dialect, unit = engine.dialect, parameters.period
-    last, through, ended = _last_period(engine, parameters)
-    engine.materialize(
-        "retention_starts",
-        query(
-            "retention",
-            "starts",
-            period=periods.index(dialect, unit, "time"),
-            is_start=_is(parameters.start_event),
-            data_through=literal(through),
-        ),
-    )
-    age = f"{periods.index(dialect, unit, 'events.time')} - starts.cohort"
-    if parameters.mode == "rolling":
-        age = f"CAST(FLOOR((events.time - starts.started_at) / {SECONDS_PER_DAY}) AS BIGINT)"
-    engine.materialize(
-        "retention_activity",
-        query(
-            "retention",
-            "activity",
-            age=age,
-            is_return=_is(parameters.return_event),
-            data_through=literal(through),
-        ),
-    )
+    cal = calendar(engine, parameters.period, parameters.zone, "events", parameters.data_through)
+    last = _last_period(engine, parameters, cal)
+    _count_users(engine, parameters, present, cal, last)
     engine.view("retention_sizes", query("retention", "sizes"))
-    engine.view("retention_grid", _grid(engine, parameters, last))
+    engine.view("retention_grid", _grid(engine, parameters, last.number))
     engine.view("retention_users", query("retention", _USERS[parameters.mode]))
-    mature_before = last + (1 if ended else 0) - (1 if parameters.mode == "rolling" else 0)
     engine.materialize(
         "retention",
         query(
             "retention",
             "cells",
-            cohort_start=periods.start(dialect, unit, "grid.cohort"),
-            unit=literal(unit),
+            cohort_start=cal.start("grid.cohort"),
+            unit=literal(parameters.period),
             mode=literal(parameters.mode),
-            mature_before=literal(mature_before),
+            mature=_mature(parameters, cal, last),
         ),
     )
     engine.view("retention_pooled", query("retention", "pooled"))
     return {"retention": "retention", "retention_pooled": "retention_pooled"}
+
+
+def _mature(parameters: Parameters, cal: Calendar, last: _Last) -> str:
+    """Whether all of a cell's time is covered; a rolling day is that of the cohort's latest user."""
+    running = last.number + int(last.ended)
+    if parameters.mode != "rolling":
+        return f"grid.cohort + grid.age_last < {literal(running)}"
+    lived = f"{cal.start('(grid.cohort + 1)')} + (grid.age_last + 1) * {SECONDS_PER_DAY}"
+    return f"{lived} <= {literal(cal.start_of(running))}"
+
+
+def _count_users(
+    engine: Engine, parameters: Parameters, present: Present, cal: Calendar, last: _Last
+) -> None:
+    """Make retention_starts (a user's cohort) and retention_activity (the ages a user came back at)."""
+    is_start, is_return = _is(parameters.start_event), _is(parameters.return_event)
+    through = literal(last.second)
+    breakdown = "'(all)'"
+    if "breakdown" in present["events"]:
+        breakdown = f"MIN_BY(COALESCE(breakdown, '(all)'), (time, seq)) FILTER (WHERE {is_start})"
+    engine.materialize(
+        "retention_user_periods",
+        query(
+            "retention",
+            "user_periods",
+            period=cal.index("time"),
+            is_start=is_start,
+            is_return=is_return,
+            breakdown=breakdown,
+            data_through=through,
+        ),
+    )
+    engine.materialize("retention_starts", query("retention", "starts"))
+    if parameters.mode == "rolling":
+        activity = query("retention", "rolling_activity", is_return=is_return, data_through=through)
+    else:
+        activity = query("retention", "activity")
+    engine.materialize("retention_activity", activity)
 
 
 def _grid(engine: Engine, parameters: Parameters, last: int) -> str:
@@ -155,7 +185,7 @@ def _grid(engine: Engine, parameters: Parameters, last: int) -> str:
 
 ANALYSIS = Analysis(
     name="retention",
-    version=2,
+    version=3,
     summary="how many users of each cohort came back at each age",
     inputs=(EVENTS,),
     outputs=(

@@ -10,8 +10,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jobs.contracts.errors import ParameterError
 from jobs.contracts.tables import MAX_TIME
@@ -161,6 +162,36 @@ def instant(*, end_of_day: bool = False) -> tuple[str, Check]:
         if seconds is None or not 0 <= seconds <= MAX_TIME:
             raise refuse(name, value, allowed)
         return seconds
+
+    return allowed, check
+
+
+def moment() -> tuple[str, Check]:
+    """Unix seconds, or an ISO date or date-time. A plain date stays text: the analysis's zone says when it is."""
+    allowed = "Unix seconds or an ISO date"
+
+    def check(name: str, value: Any) -> int | str:
+        seconds = _instant(value, end_of_day=False)
+        if seconds is None or not 0 <= seconds <= MAX_TIME:
+            raise refuse(name, value, allowed)
+        if isinstance(value, str) and len(value.strip()) <= len("2000-01-01"):
+            return date.fromisoformat(value.strip()).isoformat()
+        return seconds
+
+    return allowed, check
+
+
+def zone() -> tuple[str, Check]:
+    """A time zone of the IANA table."""
+    allowed = "the name of a time zone, for example UTC or Europe/Berlin"
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or not value:
+            raise refuse(name, value, allowed)
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise refuse(name, value, allowed) from None
 
     return allowed, check
 

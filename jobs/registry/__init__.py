@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.analyses import attribution, customer_summary, funnel, paths, ranking, retention, rfm, sessions
+from jobs.analyses import attribution, churn, customer_summary, funnel, paths, ranking, retention, rfm, sessions
 from jobs.contracts.errors import UnknownAnalysisError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _ANALYSES: tuple[Analysis, ...] = (
     customer_summary.ANALYSIS,
     rfm.ANALYSIS,
     retention.ANALYSIS,
+    churn.ANALYSIS,
 )
 
 

@@ -154,7 +154,7 @@ def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
 
 
 def _collect(engine: Engine, output: OutputTable, relation: str) -> pa.Table:
-    columns = ", ".join(column.name for column in output.columns)
+    columns = ", ".join(engine.dialect.identifier(column.name) for column in output.columns)
     table = engine.collect(query("staging", "result", columns=columns, relation=relation, order=output.order))
     schema = pa.schema(
         [pa.field(column.name, _ARROW[column.type], column.nullable) for column in output.columns]

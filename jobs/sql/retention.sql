@@ -1,21 +1,41 @@
+-- name: user_periods
+-- Each user's periods, once each: whether they came back in it, and when they started in it, if they did.
+SELECT
+    user_id,
+    $period AS period,
+    MAX(CASE WHEN $is_return THEN 1 ELSE 0 END) AS returned,
+    MIN(CASE WHEN $is_start THEN time END) AS started_at,
+    $breakdown AS breakdown
+FROM events
+WHERE ($is_start OR $is_return) AND time <= $data_through
+GROUP BY user_id, $period
+
 -- name: starts
 -- Each user's first start event ever, its period, and the property that the result is broken down by.
-SELECT user_id, time AS started_at, $period AS cohort, COALESCE(breakdown, '(all)') AS breakdown
-FROM (
-    SELECT
-        user_id, time, breakdown,
-        ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY time, seq) AS place
-    FROM events
-    WHERE $is_start AND time <= $data_through
-) AS ordered
-WHERE place = 1
+SELECT
+    user_id,
+    MIN(period) AS cohort,
+    MIN(started_at) AS started_at,
+    MIN_BY(breakdown, period) AS breakdown
+FROM retention_user_periods
+WHERE started_at IS NOT NULL
+GROUP BY user_id
 
 -- name: activity
 -- The ages at which each user came back, once each.
-SELECT DISTINCT starts.user_id, starts.cohort, starts.breakdown, $age AS age
+SELECT starts.user_id, starts.cohort, starts.breakdown, active.period - starts.cohort AS age
+FROM retention_user_periods AS active
+INNER JOIN retention_starts AS starts ON starts.user_id = active.user_id AND active.period >= starts.cohort
+WHERE active.returned = 1
+
+-- name: rolling_activity
+-- The full days of 24 hours after which each user came back, once each.
+SELECT DISTINCT
+    starts.user_id, starts.cohort, starts.breakdown,
+    CAST(FLOOR((events.time - starts.started_at) / 86400) AS BIGINT) AS age
 FROM retention_starts AS starts
-INNER JOIN events ON events.user_id = starts.user_id
-WHERE $is_return AND events.time <= $data_through AND $age >= 0
+INNER JOIN events ON events.user_id = starts.user_id AND events.time >= starts.started_at
+WHERE $is_return AND events.time <= $data_through
 
 -- name: sizes
 -- Cohorts with their sizes.
@@ -42,11 +62,17 @@ FROM retention_activity
 GROUP BY cohort, breakdown, age
 
 -- name: users_from
--- Users whose last activity is at this age or later.
-SELECT grid.cohort, grid.breakdown, grid.age, COUNT(last_seen.age) AS users
+-- Users whose last activity is at this age or later; they are counted by that age before they are added up.
+SELECT grid.cohort, grid.breakdown, grid.age, CAST(COALESCE(SUM(last_seen.users), 0) AS BIGINT) AS users
 FROM retention_grid AS grid
 LEFT JOIN (
-    SELECT user_id, cohort, breakdown, MAX(age) AS age FROM retention_activity GROUP BY user_id, cohort, breakdown
+    SELECT cohort, breakdown, age, COUNT(*) AS users
+    FROM (
+        SELECT user_id, cohort, breakdown, MAX(age) AS age
+        FROM retention_activity
+        GROUP BY user_id, cohort, breakdown
+    ) AS by_user
+    GROUP BY cohort, breakdown, age
 ) AS last_seen
     ON last_seen.cohort = grid.cohort AND last_seen.breakdown = grid.breakdown AND last_seen.age >= grid.age
 GROUP BY grid.cohort, grid.breakdown, grid.age
@@ -70,7 +96,7 @@ SELECT
     COALESCE(counted.users, 0) AS users,
     CAST(COALESCE(counted.users, 0) AS DOUBLE) / NULLIF(grid.cohort_size, 0) AS rate,
     $mode AS mode,
-    grid.cohort + grid.age_last < $mature_before AS mature,
+    $mature AS mature,
     grid.breakdown
 FROM retention_grid AS grid
 LEFT JOIN retention_users AS counted

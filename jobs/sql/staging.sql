@@ -44,6 +44,10 @@ SELECT $columns FROM $relation ORDER BY $order
 -- The last second that a table holds.
 SELECT MAX(time) AS latest FROM $relation
 
+-- name: time_range
+-- The first and the last second that a table holds.
+SELECT MIN(time) AS earliest, MAX(time) AS latest FROM $relation
+
 -- name: negative_counts
 -- Rows of aggregated paths with impossible counts.
 SELECT COUNT(*) AS n FROM paths WHERE conversions < 0 OR COALESCE(nulls, 0) < 0
