@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,6 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from addon.store.database import Database
+from addon.upkeep.backup import back_up
+from addon.upkeep.place import Place
+from addon.upkeep.restore import copy_back, find
+from addon.warehouse.objects.local import LocalObjects
+from addon.warehouse.store import DeltaWarehouse
+from platform_core.base.errors import Conflict, InvalidInput
+from tests.faults import durable_home
+from tests.faults.crash_cycles import REF, batch
 from tests.faults.live_addon import LiveAddon, gzipped
 
 if TYPE_CHECKING:
@@ -52,6 +62,7 @@ class Sender:
         while not self.stop.is_set():
             self.send(self.acked)
             self.acked += 1
+            self.stop.wait(0.02)  # the load: some dozens of batches a second
 
 
 @pytest.fixture
@@ -106,37 +117,29 @@ def test_a_backup_under_load_is_restored_whole_and_exactly_once(addon: LiveAddon
     print(f"2 backups under load, {sender.acked} acked, 0 lost, 0 doubled")  # noqa: T201 - the result
 
 
-def test_a_restore_refuses_a_full_home_and_a_damaged_backup(addon: LiveAddon, tmp_path: Path) -> None:
-    Sender(addon).send(1)
-    backups = tmp_path / "backups"
-    assert upkeep("backup", "--home", str(addon.home), str(backups)).returncode == 0
-    full = upkeep("restore", "--home", str(addon.home), str(backups))
-    assert full.returncode == 1
-    assert "is not empty" in full.stderr
-    saved = next(backups.glob("*/addon/addon.db"))
+async def one_batch(home: Path) -> None:
+    async with durable_home.opened(home) as parts:
+        await parts.service.append(batch("a-1"))
+        await parts.service.flush(REF.account_id)
+
+
+def test_a_restore_refuses_a_full_home_and_a_damaged_backup(tmp_path: Path) -> None:
+    home, backups = tmp_path / "home" / "addon", tmp_path / "backups"
+    durable_home.make(home)
+    asyncio.run(one_batch(home))
+    database = Database(f"sqlite:///{home / 'addon.db'}")
+    place = Place(home.parent, home, database, LocalObjects(home / "warehouse"))
+    done = [back_up(place, backups) for _ in range(2)]
+    database.close()
+    assert [one.rows() for one in done] == [ROWS, ROWS]
+    assert (done[1].linked, done[1].copied) == (1, 0)
+    assert find(backups) == done[1].folder
+    with pytest.raises(Conflict, match="is not empty"):
+        copy_back(backups, home.parent)
+    saved = done[1].folder / "addon" / "addon.db"
     saved.write_bytes(saved.read_bytes()[:-1])
-    damaged = upkeep("restore", "--home", str(tmp_path / "new"), str(backups))
-    assert damaged.returncode == 1
-    assert "addon.db is not what it was" in damaged.stderr
+    with pytest.raises(InvalidInput, match=r"addon\.db is not what it was"):
+        copy_back(backups, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-def test_fsck_names_the_file_whose_bytes_changed(addon: LiveAddon) -> None:
-    Sender(addon).send(1)
-    assert found(addon) == (ROWS, ROWS)
-    assert addon.stop() == 0
-    assert fsck(addon.home) == (0, fsck(addon.home)[1])
-    (file,) = (addon.home / "addon" / "warehouse").rglob("sluice-*.parquet")
-    whole = file.read_bytes()
-    for position in range(0, len(whole), 97):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1 << (position % 8)
-        file.write_bytes(damaged)
-        if position % (97 * 8) == 0:
-            status, report = fsck(addon.home)
-            assert status == 1
-            assert [one["where"].rpartition("/")[2] for one in report["findings"]] == [file.name]
-    file.unlink()
-    status, report = fsck(addon.home)
-    assert status == 1
-    assert "it is gone" in report["findings"][0]["what"]
+    copy_back(done[0].folder, tmp_path / "new")
+    assert len(durable_home.ids(DeltaWarehouse(tmp_path / "new" / "addon" / "warehouse"))) == ROWS
