@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from addon.ingest import flusher, probe
@@ -15,10 +17,10 @@ from tests.faults.crash_cycles import REF, ROWS, batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from addon.ingest.record import Record
 
+ROOT = Path(__file__).parents[2]
 _POISON = b'{"id":"poison-0","time":1700000000}\n'
 
 
@@ -47,35 +49,26 @@ async def later_life(home: Path) -> list[str]:
         return durable_home.ids(parts.warehouse)
 
 
+def life(home: Path, kind: str) -> int:
+    """Run one life of the program in a process of its own; return how it ended."""
+    argv = [sys.executable, "-m", "tests.faults.test_deadly_batch", kind, str(home)]
+    return subprocess.run(argv, cwd=ROOT, check=False, capture_output=True, timeout=100).returncode
+
+
 def lives(home: Path) -> int:
     """Start the program until it survives; return how often it died."""
     for deaths in range(12):
-        child = os.fork()
-        if not child:
-            flusher.decode_records = probe.decode_records = deadly  # type: ignore[assignment]
-            probe.COMMAND = (sys.executable, "-m", "tests.faults.test_deadly_batch")
-            try:
-                asyncio.run(first_life(home) if not deaths else later_life(home))
-                os._exit(0)
-            finally:
-                os._exit(3)
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
+        ended = life(home, "later" if deaths else "first")
+        if ended >= 0:
+            assert ended == 0
             return deaths
-        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert ended == -signal.SIGKILL
     raise AssertionError("it never survived")
 
 
 def test_a_batch_that_kills_the_program_is_put_aside_after_some_deaths(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    child = os.fork()  # a clean parent must stay clean: the database's threads do not survive a fork
-    if not child:
-        try:
-            durable_home.make(home)
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+    durable_home.make(home)
     deaths = lives(home)
     assert deaths == 4
     kept = list((home / "wal" / "quarantine").glob("*.batch"))
@@ -90,6 +83,15 @@ async def after(home: Path) -> list[str]:
         return durable_home.ids(parts.warehouse)
 
 
-if __name__ == "__main__":  # the probe, as the program starts it, with the deadly parser
-    probe.decode_records = deadly  # type: ignore[assignment]
-    sys.exit(probe.main(sys.argv[1:]))
+def main(arguments: list[str]) -> int:
+    """Be a life of the program, or the probe that it starts; both with the deadly parser."""
+    flusher.decode_records = probe.decode_records = deadly  # type: ignore[assignment]
+    if arguments[0] not in {"first", "later"}:
+        return probe.main(arguments)
+    probe.COMMAND = (sys.executable, "-m", "tests.faults.test_deadly_batch")
+    asyncio.run((first_life if arguments[0] == "first" else later_life)(Path(arguments[1])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
