@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.analyses import periods
 from jobs.analyses.analysis import SECONDS_PER_DAY, Analysis, Present
 from jobs.analyses.inputs import TRANSACTIONS
-from jobs.contracts.parameters import choice, instant, integer, optional, parameter
+from jobs.analyses.zones import UTC_ONLY, Calendar, calendar
+from jobs.contracts.errors import ParameterError
+from jobs.contracts.parameters import choice, integer, moment, optional, parameter, zone
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.engine.text import literal, query
 
@@ -20,17 +21,25 @@ if TYPE_CHECKING:
 class Parameters:
     """Parameters of `customer_summary`."""
 
-    end: int | None = parameter(
+    end: int | str | None = parameter(
         None,
-        optional(instant()),
+        optional(moment()),
         "the last day that counts, included; the last day with a transaction when null",
         unit="Unix seconds",
-        aliases=("as_of", "E"),
+        aliases=("as_of", "E", "E2", "holdout_end"),
     )
+    calibration_end: int | str | None = parameter(
+        None,
+        optional(moment()),
+        "also make customer_holdout: the summary up to this day, included, and what came after it up to `end`",
+        unit="Unix seconds",
+        aliases=("E1",),
+    )
+    zone: str = parameter("UTC", zone(), "whose days and weeks they are", aliases=("timezone",))
     unit: str = parameter(
         "day",
         choice("day", "week"),
-        "the purchase period: a UTC day, or a Monday week",
+        "the purchase period: a day, or a Monday week",
         aliases=("period", "period_unit"),
     )
     freq_multiplier: int = parameter(
@@ -40,52 +49,90 @@ class Parameters:
     )
 
 
-def last_day(engine: Engine, given: int | None) -> int:
-    """The day number that a report ends with: of the given second or the last transaction, else 0."""
+def last_day(engine: Engine, cal: Calendar, given: int | str | None) -> int:
+    """The day number that a report ends with: of the given moment or the last transaction, else 0."""
+    days = Calendar(cal.dialect, "day", cal.offsets)
     if given is not None:
-        return given // SECONDS_PER_DAY
+        return days.period_of(cal.moment(given))
     latest = engine.collect(query("staging", "latest", relation="transactions")).to_pylist()[0]["latest"]
-    return 0 if latest is None else latest // SECONDS_PER_DAY
+    return 0 if latest is None else days.period_of(latest)
 
 
 def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
     """Summarise each customer's purchases up to the day `end`, included; later rows are ignored.
 
-    Purchases on the same UTC day (or Monday week) merge into one. A refund (amount below 0) is no purchase
-    and no money here; a purchase of 0 counts. A customer with refunds only has no row.
+    Purchases on the same day (or Monday week) of `zone` merge into one. A refund (amount below 0) is no
+    purchase and no money here; a purchase of 0 counts. A customer with refunds only has no row.
 
     `frequency` counts purchase periods but the first. `recency` is last minus first period, `T` is the
     period of `end` minus the first, both in units of `unit` divided by `freq_multiplier`. `monetary_minor`
     is the mean of the sums of the repeat periods, 0 without any. There are no ties: one row for each
     customer.
+
+    With `calibration_end` there is `customer_holdout`, too: the same numbers up to that day as `*_cal`, and
+    for the days after it up to `end` the purchase periods (`frequency_holdout`), the mean of their sums
+    (`monetary_holdout`, 0 without any) and `duration`, the time from one day to the other in the same unit
+    as T. Customers who bought for the first time after `calibration_end` have no row there.
     """
-    day = last_day(engine, parameters.end)
-    dialect = engine.dialect
+    cal = calendar(
+        engine, parameters.unit, parameters.zone, "transactions", parameters.end, parameters.calibration_end
+    )
+    day = last_day(engine, cal, parameters.end)
+    _summarise(engine, parameters, cal, day, "customer_summary")
+    if parameters.calibration_end is None:
+        return {"customer_summary": "customer_summary"}
+    split = last_day(engine, cal, parameters.calibration_end)
+    if split >= day:
+        raise ParameterError(
+            f"parameter calibration_end: {parameters.calibration_end!r} is not allowed;"
+            " give a day before `end`, so that something is held out"
+        )
+    _summarise(engine, parameters, cal, split, "customer_calibration")
+    held = query(
+        "customers",
+        "held_out",
+        period=cal.index("time"),
+        day=cal.day("time"),
+        after_day=literal(split),
+        last_day=literal(day),
+    )
+    engine.view("customer_held_out", held)
+    step = {"day": 1, "week": 7}[parameters.unit] * parameters.freq_multiplier
     engine.view(
-        "purchase_periods",
+        "customer_holdout",
+        query("customers", "holdout", duration=literal((day - split) / step), unit=literal(parameters.unit)),
+    )
+    return {"customer_summary": "customer_summary", "customer_holdout": "customer_holdout"}
+
+
+def _summarise(engine: Engine, parameters: Parameters, cal: Calendar, day: int, name: str) -> None:
+    engine.view(
+        f"{name}_periods",
         query(
             "customers",
             "purchase_periods",
-            period=periods.index(dialect, parameters.unit, "time"),
+            period=cal.index("time"),
+            day=cal.day("time"),
             last_day=literal(day),
         ),
     )
+    utc = Calendar(cal.dialect, parameters.unit, UTC_ONLY)
     engine.view(
-        "customer_summary",
+        name,
         query(
             "customers",
             "summary",
+            periods=f"{name}_periods",
             multiplier=literal(parameters.freq_multiplier),
-            last_period=periods.index(dialect, parameters.unit, literal(day * SECONDS_PER_DAY)),
+            last_period=literal(utc.period_of(day * SECONDS_PER_DAY)),
             unit=literal(parameters.unit),
         ),
     )
-    return {"customer_summary": "customer_summary"}
 
 
 ANALYSIS = Analysis(
     name="customer_summary",
-    version=1,
+    version=2,
     summary="frequency, recency, T and mean value of every customer",
     inputs=(TRANSACTIONS,),
     outputs=(
@@ -103,6 +150,25 @@ ANALYSIS = Analysis(
             ),
             key=("customer_id",),
             order="customer_id",
+        ),
+        OutputTable(
+            "customer_holdout",
+            (
+                varchar("customer_id"),
+                bigint("frequency_cal", "purchase periods but the first, up to calibration_end"),
+                double("recency_cal", unit="unit x freq_multiplier"),
+                double("T_cal", "calibration_end minus first period", unit="unit x freq_multiplier"),
+                double("monetary_minor_cal", unit="minor currency units"),
+                bigint("frequency_holdout", "purchase periods after calibration_end, up to end"),
+                double(
+                    "monetary_holdout", "mean of these periods' sums, else 0", unit="minor currency units"
+                ),
+                double("duration", "end minus calibration_end", unit="unit x freq_multiplier"),
+                varchar("unit"),
+            ),
+            key=("customer_id",),
+            order="customer_id",
+            doc="only with calibration_end",
         ),
     ),
     parameters=Parameters,

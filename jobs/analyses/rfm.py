@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.customer_summary import last_day
 from jobs.analyses.inputs import RFM_SEGMENTS, TRANSACTIONS, shipped
+from jobs.analyses.zones import calendar
 from jobs.contracts.errors import ParameterError
-from jobs.contracts.parameters import choice, instant, integer, listing, number, optional, parameter
+from jobs.contracts.parameters import choice, integer, listing, moment, number, optional, parameter, zone
 from jobs.contracts.tables import OutputTable, bigint, varchar
 from jobs.contracts.tables import integer as integer_column
 from jobs.engine.text import literal, query
@@ -24,13 +25,14 @@ _CUTS = optional(listing(number(), low=1, high=8, unique=True))
 class Parameters:
     """Parameters of `rfm`."""
 
-    as_of: int | None = parameter(
+    as_of: int | str | None = parameter(
         None,
-        optional(instant()),
+        optional(moment()),
         "the day to look from, included; the last day with a transaction when null",
         unit="Unix seconds",
         aliases=("A", "end"),
     )
+    zone: str = parameter("UTC", zone(), "whose days they are", aliases=("timezone",))
     method: str = parameter(
         "ntile", choice("ntile", "thresholds"), "equal-sized groups, or the cut points below"
     )
@@ -80,9 +82,9 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     """
     if "rfm_segments" not in present:
         shipped(engine, RFM_SEGMENTS)
-    engine.materialize(
-        "rfm_values", query("customers", "rfm_values", last_day=literal(last_day(engine, parameters.as_of)))
-    )
+    cal = calendar(engine, "day", parameters.zone, "transactions", parameters.as_of)
+    last = literal(last_day(engine, cal, parameters.as_of))
+    engine.materialize("rfm_values", query("customers", "rfm_values", day=cal.day("time"), last_day=last))
     if parameters.method == "ntile":
         scored = query("customers", "rfm_ntile", buckets=str(parameters.buckets))
     else:
@@ -100,7 +102,7 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
 ANALYSIS = Analysis(
     name="rfm",
-    version=1,
+    version=2,
     summary="recency, frequency and money scores of every customer, with a named segment",
     inputs=(TRANSACTIONS, RFM_SEGMENTS),
     outputs=(

@@ -36,6 +36,9 @@ class Offset:
     seconds: int
 
 
+UTC_ONLY = (Offset(0, 0),)
+
+
 @lru_cache(maxsize=64)
 def offsets(zone: str, low: int, high: int) -> tuple[Offset, ...]:
     """The zone's offsets over the seconds low..high; the first holds for everything before, too."""
@@ -164,7 +167,7 @@ def _choose(value: str, edges: Sequence[int], results: Sequence[str]) -> str:
 def calendar(engine: Engine, unit: str, zone: str, relation: str, *given: int | str | None) -> Calendar:
     """The calendar of a zone over the times of a relation, and over moments that were given."""
     if zone == "UTC":
-        return Calendar(engine.dialect, unit, (Offset(0, 0),))
+        return Calendar(engine.dialect, unit, UTC_ONLY)
     row = engine.collect(query("staging", "time_range", relation=relation)).to_pylist()[0]
     times = [row["earliest"] or 0, row["latest"] or 0]
     for value in given:
@@ -174,4 +177,8 @@ def calendar(engine: Engine, unit: str, zone: str, relation: str, *given: int | 
         elif value is not None:
             times.append(value)
     # Some weeks more on both sides, so that the edges of the periods at the ends are known, too.
-    return Calendar(engine.dialect, unit, offsets(zone, min(times) - 40 * SECONDS_PER_DAY, max(times) + 70 * SECONDS_PER_DAY))
+    return Calendar(
+        engine.dialect,
+        unit,
+        offsets(zone, min(times) - 40 * SECONDS_PER_DAY, max(times) + 70 * SECONDS_PER_DAY),
+    )

@@ -72,6 +72,7 @@ class OutputTable:
     Attributes:
         key: the columns that no two rows share; the result hash is taken in this order.
         order: the SQL order in which the rows are written, for people to read.
+        noted: whether its rows also stand in the manifest's notes: a few rows on how the run went.
     """
 
     name: str
@@ -79,6 +80,7 @@ class OutputTable:
     key: tuple[str, ...]
     order: str
     doc: str = ""
+    noted: bool = False
 
 
 def varchar(name: str, doc: str = "", *, nullable: bool = False, required: bool = True) -> Column:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.analyses import attribution, churn, customer_summary, funnel, paths, ranking, retention, rfm, sessions
+from jobs.analyses import (
+    attribution,
+    churn,
+    clv,
+    customer_summary,
+    funnel,
+    paths,
+    ranking,
+    retention,
+    rfm,
+    sessions,
+)
 from jobs.contracts.errors import UnknownAnalysisError
 
 if TYPE_CHECKING:
@@ -20,6 +31,7 @@ _ANALYSES: tuple[Analysis, ...] = (
     rfm.ANALYSIS,
     retention.ANALYSIS,
     churn.ANALYSIS,
+    clv.ANALYSIS,
 )
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -116,6 +116,9 @@ def run_analysis(
         "outputs": {
             output: {"file": f"{output}.parquet", "rows": table.num_rows} for output, table in tables.items()
         },
+        "notes": {
+            output: table.to_pylist() for output, table in tables.items() if analysis.output(output).noted
+        },
         "result_hash": hash_tables(
             {output: (table, analysis.output(output).key) for output, table in tables.items()}
         ),
@@ -133,7 +136,11 @@ def _compute(
         for table in analysis.inputs
         if table.name in sources
     }
-    relations = analysis.compute(engine, parameters, {table: info.present for table, info in staged.items()})
+    present = {table: info.present for table, info in staged.items()}
+    relations = analysis.compute(engine, parameters, present)
+    for table, reasons in analysis.count_excluded(engine, parameters, present).items():
+        excluded = {**staged[table].excluded, **reasons}
+        staged[table] = replace(staged[table], excluded=excluded)
     return staged, {
         output: _collect(engine, analysis.output(output), relation) for output, relation in relations.items()
     }

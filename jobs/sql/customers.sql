@@ -4,7 +4,7 @@ SELECT customer_id, period, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
 FROM (
     SELECT customer_id, $period AS period, amount_minor
     FROM transactions
-    WHERE amount_minor >= 0 AND FLOOR(time / 86400) <= $last_day
+    WHERE amount_minor >= 0 AND $day <= $last_day
 ) AS purchases
 GROUP BY customer_id, period
 
@@ -19,8 +19,37 @@ SELECT
         CAST(SUM(amount_minor) - MIN_BY(amount_minor, period) AS DOUBLE) / NULLIF(COUNT(*) - 1, 0), 0e0
     ) AS monetary_minor,
     $unit AS unit
-FROM purchase_periods
+FROM $periods
 GROUP BY customer_id
+
+-- name: held_out
+-- Purchase periods after the calibration, and what was spent in them.
+SELECT customer_id, COUNT(*) AS purchases, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
+FROM (
+    SELECT customer_id, period, SUM(amount_minor) AS amount_minor
+    FROM (
+        SELECT customer_id, $period AS period, amount_minor
+        FROM transactions
+        WHERE amount_minor >= 0 AND $day > $after_day AND $day <= $last_day
+    ) AS later
+    GROUP BY customer_id, period
+) AS by_period
+GROUP BY customer_id
+
+-- name: holdout
+-- The customers known at the end of the calibration, with what they did after it.
+SELECT
+    known.customer_id,
+    known.frequency AS frequency_cal,
+    known.recency AS recency_cal,
+    known.T AS T_cal,
+    known.monetary_minor AS monetary_minor_cal,
+    COALESCE(held.purchases, 0) AS frequency_holdout,
+    COALESCE(CAST(held.amount_minor AS DOUBLE) / held.purchases, 0e0) AS monetary_holdout,
+    $duration AS duration,
+    $unit AS unit
+FROM customer_calibration AS known
+LEFT JOIN customer_held_out AS held ON held.customer_id = known.customer_id
 
 -- name: rfm_values
 -- Days since the last purchase day, number of purchase days, net money with refunds taken off.
@@ -29,7 +58,7 @@ SELECT
     CAST($last_day - MAX(CASE WHEN amount_minor >= 0 THEN day END) AS BIGINT) AS recency_days,
     COUNT(DISTINCT CASE WHEN amount_minor >= 0 THEN day END) AS frequency,
     CAST(SUM(amount_minor) AS BIGINT) AS monetary_minor
-FROM (SELECT customer_id, amount_minor, CAST(FLOOR(time / 86400) AS BIGINT) AS day FROM transactions) AS dated
+FROM (SELECT customer_id, amount_minor, $day AS day FROM transactions) AS dated
 WHERE day <= $last_day
 GROUP BY customer_id
 HAVING COUNT(CASE WHEN amount_minor >= 0 THEN 1 END) > 0

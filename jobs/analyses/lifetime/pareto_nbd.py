@@ -1,0 +1,95 @@
+"""Pareto/NBD: customers buy at a rate of their own and may drop out at any time.
+
+Schmittlein, Morrison, Colombo (1987), in the form of Fader and Hardie's notes (2005). Rates of purchase are
+gamma(r, alpha), of dropping out gamma(s, beta). A customer is x repeat purchases, the last at tx, watched
+until T.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from jobs.analyses.lifetime.fit import Likelihood
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobs.analyses.lifetime.fit import Floats
+    from jobs.analyses.lifetime.groups import Groups
+
+NAMES = ("r", "alpha", "s", "beta")
+
+
+def likelihood(groups: Groups) -> Likelihood:
+    """The mean negative log-likelihood of the groups."""
+    total = groups.count.sum()
+
+    def value(logs: Floats) -> float:
+        return -float(groups.count @ log_likelihood(np.exp(logs), groups)) / total
+
+    span = float(np.log(np.average(np.maximum(groups.T, 1e-9), weights=groups.count)))
+    starts = ((0.0, span, 0.0, span), (-1.0, span - 1, -1.0, span - 1), (0.0, span, -2.0, span + 1))
+    return Likelihood(NAMES, value, groups.customers, len(groups.count), starts=starts)
+
+
+def log_likelihood(parameters: Sequence[float] | Floats, groups: Groups) -> Floats:
+    """The log-likelihood of one customer of each group."""
+    r, alpha, s, beta = parameters
+    kept, gone = _terms(parameters, groups)
+    found: Floats = (
+        special.gammaln(r + groups.x)
+        - special.gammaln(r)
+        + r * np.log(alpha)
+        + s * np.log(beta)
+        + np.logaddexp(kept, gone)
+    )
+    return found
+
+
+def _terms(parameters: Sequence[float] | Floats, groups: Groups) -> tuple[Floats, Floats]:
+    """Logarithms of the two ways to have been silent since tx: still a customer, or gone since."""
+    r, alpha, s, beta = parameters
+    x, T = groups.x, groups.T
+    kept = -(r + x) * np.log(alpha + T) - s * np.log(beta + T)
+    early, late = _tail(parameters, x, groups.tx), _tail(parameters, x, T)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = early + np.log(-np.expm1(np.minimum(late - early, 0.0)))
+    return kept, np.log(s) - np.log(r + s + x) + np.where(T > groups.tx, between, -np.inf)
+
+
+def _tail(parameters: Sequence[float] | Floats, x: Floats, time: Floats) -> Floats:
+    """Log of (r+s+x)/s times the chance to drop out after `time`, unscaled; the difference of two is one span.
+
+    Euler's transformation leaves a hypergeometric function between 1 and (r+s+x)/s for any x, and the powers
+    of x stay in the logarithm.
+    """
+    r, alpha, s, beta = parameters
+    buying, leaving = np.log(alpha + time), np.log(beta + time)
+    if alpha >= beta:
+        series = special.hyp2f1(1.0, r + x, r + s + x + 1, (alpha - beta) / (alpha + time))
+        found: Floats = np.log(series) - (r + x) * buying - s * leaving
+    else:
+        series = special.hyp2f1(1.0, s + 1, r + s + x + 1, (beta - alpha) / (beta + time))
+        found = np.log(series) - (r + x - 1) * buying - (s + 1) * leaving
+    return found
+
+
+def alive(parameters: Sequence[float], groups: Groups) -> Floats:
+    """The chance that a customer has not dropped out."""
+    kept, gone = _terms(parameters, groups)
+    found: Floats = special.expit(kept - gone)
+    return found
+
+
+def expected(parameters: Sequence[float], groups: Groups, periods: float) -> Floats:
+    """Purchases to be expected of each customer in the next `periods` model periods."""
+    r, alpha, s, beta = parameters
+    rest = np.log(beta + groups.T) - np.log(beta + groups.T + periods)
+    # (1 - q^(s-1)) / (s-1), which is -ln q where s is 1.
+    span = -rest if s == 1 else -np.expm1((s - 1) * rest) / (s - 1)
+    rate = (r + groups.x) / (alpha + groups.T)
+    found: Floats = rate * (beta + groups.T) * span * alive(parameters, groups)
+    return found
