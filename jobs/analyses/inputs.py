@@ -11,6 +11,7 @@ from jobs.contracts.tables import (
     ColumnType,
     InputTable,
     bigint,
+    double,
     integer,
     seconds,
     varchar,
@@ -105,6 +106,25 @@ TRANSACTIONS = InputTable(
         bigint("amount_minor", "negative: a refund", unit="minor currency units"),
     ),
 )
+CUSTOMER_SUMMARY = InputTable(
+    "customer_summary",
+    (
+        varchar("customer_id"),
+        bigint("frequency", "repeat purchase periods"),
+        double("recency", "from the first purchase to the last", unit="model periods"),
+        double("T", "from the first purchase to the end of the observation", unit="model periods"),
+        double(
+            "monetary_minor",
+            "mean value of the repeat purchases",
+            nullable=True,
+            required=False,
+            unit="minor currency units",
+        ),
+    ),
+    unique=("customer_id",),
+    required=False,
+    doc="as the analysis of that name makes it",
+)
 ITEMS = InputTable(
     "items",
     (
@@ -127,10 +147,13 @@ ITEMS = InputTable(
         varchar("user_id", "what count_distinct counts", nullable=True, required=False),
         seconds(
             "time",
-            "what last orders by; also the period where period_start is absent",
+            "what last orders by and decay ages; also the period where period_start is absent",
             nullable=True,
             required=False,
         ),
+        bigint("ups", "votes for it, for scores", nullable=True, required=False),
+        bigint("downs", "votes against it, for scores", nullable=True, required=False),
+        seconds("created", "when the item came up, for scores", nullable=True, required=False),
     ),
 )
 CHANNEL_SOURCES = InputTable(
