@@ -40,9 +40,7 @@ class Dialect(Protocol):
 
     @property
     def has_asof_join(self) -> bool:
-        """Whether a faster text of the same definition may use `ASOF JOIN`, lists with lambdas and
-        128-bit integers.
-        """
+        """Whether a faster text of a definition may use `ASOF JOIN`, list lambdas, 128-bit integers."""
 
     def identifier(self, name: str) -> str:
         """A column name from a file, quoted."""
@@ -54,6 +52,12 @@ class Dialect(Protocol):
         """A query: the relation's rows, once for each part of a string, with `part` and `place` (from 1).
 
         The separator is one character.
+        """
+
+    def replace_all(self, expression: str, pattern: str, replacement: str) -> str:
+        """Every match of a regular expression replaced.
+
+        The pattern is what RE2 and Java both read; the replacement has no backslash and no dollar sign.
         """
 
     def series(self, low: str, high: str) -> str:

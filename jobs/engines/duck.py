@@ -61,6 +61,10 @@ class DuckDialect:
         items = f"*, unnest({parts}) AS part, generate_subscripts({parts}, 1) AS place"
         return f"SELECT {items} FROM {relation}"  # noqa: S608 - names and quoted literals only
 
+    def replace_all(self, expression: str, pattern: str, replacement: str) -> str:
+        """Every match replaced."""
+        return f"regexp_replace({expression}, {text_literal(pattern)}, {text_literal(replacement)}, 'g')"
+
     def series(self, low: str, high: str) -> str:
         """One row for each integer of low..high."""
         return f"unnest(generate_series({low}, {high}))"

@@ -99,6 +99,10 @@ class SparkDialect:
             f" LATERAL VIEW posexplode({parts}) parts AS place0, part"
         )
 
+    def replace_all(self, expression: str, pattern: str, replacement: str) -> str:
+        """Every match replaced."""
+        return f"regexp_replace({expression}, {text_literal(pattern)}, {text_literal(replacement)})"
+
     def series(self, low: str, high: str) -> str:
         """One row for each integer of low..high; Spark's sequence would count down from an empty range."""
         return f"explode(CASE WHEN {low} <= {high} THEN sequence({low}, {high}) ELSE array() END)"
