@@ -29,6 +29,8 @@ class Analysis:
         check_inputs: raises InputError when the set of given tables cannot be used.
         compute: reads the staged inputs by their contract names and returns, for each output it makes, the
             relation that holds it.
+        count_excluded: rows of the staged inputs that the parameters make unusable, by table and reason; for
+            the manifest, beside what staging has excluded.
     """
 
     name: str
@@ -39,6 +41,9 @@ class Analysis:
     parameters: type[Any]
     compute: Callable[[Engine, Any, Present], dict[str, str]]
     check_inputs: Callable[[frozenset[str]], None] = lambda _given: None
+    count_excluded: Callable[[Engine, Any, Present], Mapping[str, Mapping[str, int]]] = (
+        lambda _engine, _parameters, _present: {}
+    )
 
     @property
     def description(self) -> str:

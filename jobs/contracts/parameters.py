@@ -69,12 +69,14 @@ def integer(low: int, high: int | None = None) -> tuple[str, Check]:
     return allowed, check
 
 
-def number() -> tuple[str, Check]:
-    """A finite number."""
-    allowed = "a number"
+def number(low: float | None = None) -> tuple[str, Check]:
+    """A finite number, of at least `low`."""
+    allowed = "a number" if low is None else f"a number of at least {low}"
 
     def check(name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise refuse(name, value, allowed)
+        if low is not None and value < low:
             raise refuse(name, value, allowed)
         return float(value)
 

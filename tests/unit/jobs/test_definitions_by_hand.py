@@ -144,7 +144,7 @@ def test_parameters_answer_to_the_names_of_the_definitions(run: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "table", "parameter"),
-    [("funnel", "events", "exclusions"), ("paths", "events", "through"), ("ranking", "items", "approx")],
+    [("funnel", "events", "exclusions"), ("paths", "events", "through")],
 )
 def test_what_is_defined_but_not_built_is_refused_as_such(
     run: Any, name: str, table: str, parameter: str
