@@ -83,9 +83,16 @@ class OutputTable:
     noted: bool = False
 
 
-def varchar(name: str, doc: str = "", *, nullable: bool = False, required: bool = True) -> Column:
+def varchar(
+    name: str,
+    doc: str = "",
+    *,
+    nullable: bool = False,
+    required: bool = True,
+    aliases: tuple[str, ...] = (),
+) -> Column:
     """Text."""
-    return Column(name, ColumnType.VARCHAR, nullable, required, doc=doc)
+    return Column(name, ColumnType.VARCHAR, nullable, required, doc=doc, aliases=aliases)
 
 
 def bigint(

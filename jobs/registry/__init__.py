@@ -10,11 +10,13 @@ from jobs.analyses import (
     clv,
     customer_summary,
     funnel,
+    operations,
     paths,
     ranking,
     retention,
     rfm,
     sessions,
+    usage,
 )
 from jobs.contracts.errors import UnknownAnalysisError
 
@@ -32,6 +34,8 @@ _ANALYSES: tuple[Analysis, ...] = (
     retention.ANALYSIS,
     churn.ANALYSIS,
     clv.ANALYSIS,
+    usage.ANALYSIS,
+    operations.ANALYSIS,
 )
 
 
