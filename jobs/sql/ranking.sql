@@ -174,17 +174,20 @@ INNER JOIN (
 -- name: bounds
 -- A listed item is certainly in the top when none of those below the cut can have counted more. An item that the
 -- summary has lost counted at most what it took off, which is less than the upper bound of any item in it.
-SELECT
-    $period_start AS period_start, listed.segment, listed.item, listed.lower_bound, listed.upper_bound,
-    listed.lower_bound >= COALESCE(below.upper_bound, listed.upper_bound - listed.lower_bound) AS guaranteed
-FROM ranking_cut AS listed
-LEFT JOIN (
-    SELECT segment, period, MAX(upper_bound) AS upper_bound
-    FROM ranking_cut
-    WHERE ordinal > $top
-    GROUP BY segment, period
-) AS below ON below.segment = listed.segment AND below.period = listed.period
-WHERE listed.is_inside = 1
+SELECT $period_start AS period_start, segment, item, lower_bound, upper_bound, lower_bound >= bar AS guaranteed
+FROM (
+    SELECT
+        listed.period, listed.segment, listed.item, listed.lower_bound, listed.upper_bound,
+        COALESCE(below.upper_bound, listed.upper_bound - listed.lower_bound) AS bar
+    FROM ranking_cut AS listed
+    LEFT JOIN (
+        SELECT segment, period, MAX(upper_bound) AS upper_bound
+        FROM ranking_cut
+        WHERE ordinal > $top
+        GROUP BY segment, period
+    ) AS below ON below.segment = listed.segment AND below.period = listed.period
+    WHERE listed.is_inside = 1
+) AS compared
 
 -- name: ranked
 -- All the ways to number ties, over every item of a segment and period.

@@ -323,3 +323,17 @@ def test_scores_without_their_columns_and_negative_sums_are_refused(run: Any) ->
         run("ranking", {"items": items}, {"metric": "score", "score": "wilson_low"})
     with pytest.raises(InputError, match="1 rows have a negative value; approx"):
         run("ranking", {"items": items}, {"approx": True, "top": 1})
+
+
+def test_approximate_rankings_have_bounds_in_every_period_and_segment(run: Any) -> None:
+    items = [
+        {"item": item, "segment": segment, "period_start": day * DAY, "time": day * DAY + n, "value": 1}
+        for segment in ("s", "t")
+        for day in (0, 1)
+        for n, item in enumerate("aabbbc")
+    ]
+    params = {"approx": True, "top": 1, "slots": 5, "period": "day"}
+    bounds = run("ranking", {"items": items}, params).tables["ranking_bounds"].to_pylist()
+    assert [(row["period_start"], row["segment"], row["item"], row["guaranteed"]) for row in bounds] == [
+        (day * DAY, segment, "b", True) for day in (0, 1) for segment in ("s", "t")
+    ]
