@@ -12,6 +12,7 @@ from jobs.analyses import (
     funnel,
     operations,
     paths,
+    profile,
     ranking,
     retention,
     rfm,
@@ -34,6 +35,7 @@ _ANALYSES: tuple[Analysis, ...] = (
     retention.ANALYSIS,
     churn.ANALYSIS,
     clv.ANALYSIS,
+    profile.ANALYSIS,
     usage.ANALYSIS,
     operations.ANALYSIS,
 )
