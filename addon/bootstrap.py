@@ -26,6 +26,7 @@ from addon.provisioning.provider import Provider, Rooms
 from addon.provisioning.quotas import Quotas
 from addon.provisioning.retention import Retention
 from addon.provisioning.sso import SignOn
+from addon.provisioning.sweeps import Sweeps
 from addon.provisioning.upkeep import Upkeep
 from addon.query.analysis import ANALYSIS, AnalysisExecution
 from addon.query.delete_job import Deleter
@@ -41,6 +42,7 @@ from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
 from addon.store.dropped import DroppedPlaces
 from addon.store.jobs import JobStore
+from addon.store.recent import KEEP_S
 from addon.store.resources import ResourceStore
 from addon.store.table_moves import TableMoves
 from addon.store.uploads import SqlUploadLedger
@@ -261,7 +263,9 @@ class Addon:
             place.mkdir(exist_ok=True, mode=0o700)
         fleet = self._fleet = _fleet(settings, self._database, credentials, clock)
         accounts, resources = AccountStore(self._database, clock), ResourceStore(self._database, clock)
-        catalog, jobs = SqlCatalog(self._database, clock), JobStore(self._database, clock)
+        # Another node may rename, drop and make again at any time: what is remembered would be wrong.
+        catalog = SqlCatalog(self._database, clock, KEEP_S if fleet is None else 0.0)
+        jobs = JobStore(self._database, clock)
         audit = AuditLog(self._database, clock)
         objects = open_objects(settings.store(), folder)
         keep_s = settings.history_hours * 3600
@@ -270,7 +274,7 @@ class Addon:
         self._ingest = IngestService(
             folder / "wal",
             self._warehouse,
-            catalog if fleet is None else SqlCatalog(self._database, clock, keep_s=0.0),
+            catalog,
             uploads,
             clock=clock,
             claims=None if fleet is None else fleet.claims,
@@ -322,7 +326,7 @@ class Addon:
             audit,
             (results, scratch),
             clock,
-            (self._bulk.expire, drops.finish_all, retention.round),
+            (self._bulk.expire, drops.finish_all, retention.round, Sweeps(catalog, self._warehouse).round),
             None if fleet is None else fleet.upkeep_lease,
         )
         quotas = Quotas(catalog, self._warehouse, clock)

@@ -7,8 +7,10 @@ from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from addon.models.moves import Located, default_place
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from addon.models.moves import TableMove
     from addon.models.tables import Column, TableRef
@@ -28,15 +30,24 @@ class MemoryCatalog:
         self.misfits: dict[TableRef, Counter[str]] = {}
         self._marks: dict[tuple[TableRef, str], int] = {}
 
-    def ensure_table(self, ref: TableRef) -> None:
+    def ensure_table(self, ref: TableRef) -> Located:
         """Create the table where it is missing."""
         self.tables.add(ref)
+        return Located(0, ref, default_place(ref))
+
+    def locate(self, ref: TableRef) -> Located | None:
+        """Return the table, which lies under its name; numbers are not kept."""
+        return Located(0, ref, default_place(ref)) if ref in self.tables else None
+
+    def locate_ids(self, ids: Collection[int]) -> Mapping[int, Located]:  # noqa: ARG002 - the port's
+        """Return none: there are no numbers."""
+        return {}
 
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there."""
         return ref in self.tables
 
-    def moves(self, account_ids: frozenset[int]) -> Sequence[TableMove]:
+    def moves(self, account_ids: frozenset[int]) -> Sequence[TableMove]:  # noqa: ARG002 - the port's
         """Return none: nothing gets another name here."""
         return ()
 
@@ -48,6 +59,7 @@ class MemoryCatalog:
         last_time: int | None,
         mark: tuple[str, int] | None = None,
         misfits: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,  # noqa: ARG002 - nothing gets another name here
     ) -> None:
         """Note what a flush committed, a segment once."""
         if mark is not None:

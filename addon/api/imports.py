@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from addon.api.auth import check_right, identify
+from addon.api.located import located, meta_of
 from addon.api.raw import Scope, answer_error, answer_json, headers_of, read_body
 from addon.models.accounts import Right
 from addon.models.ingest import Batch, BodyKind
@@ -58,13 +59,15 @@ class ImportRoutes:
         account = identity.account
         await rooms.quotas.check(account)
         ref = TableRef(account.id, database, table)
-        if not rooms.catalog.table_exists(ref):
+        found = await located(rooms.catalog, ref)
+        if found is None:
             raise NotFound(
                 f"Table '{database[:140]}.{table[:140]}' does not exist.",
                 hint="Create the database and the table first.",
             )
         body = await read_body(receive, headers)
-        batch = Batch(BodyKind.MSGPACK_GZ, account.id, database, table, body, rooms.clock.now(), upload_id)
+        now = rooms.clock.now()
+        batch = Batch(BodyKind.MSGPACK_GZ, account.id, database, table, body, now, upload_id, meta_of(found))
         await rooms.ingestor.append(batch)
         return body
 

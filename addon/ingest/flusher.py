@@ -17,7 +17,7 @@ from addon.ingest.log_tables import LOG_TABLES, SYSLOG_FIELDS
 from addon.ingest.probe import deadly_batches
 from addon.ingest.quarantine import Quarantine, is_machines_fault
 from addon.ingest.record import Record, decode
-from addon.ingest.renamed import renamed
+from addon.ingest.renamed import ROWS_DISCARDED, Addressed, addressed
 from addon.ingest.rows import DEAD_LETTER_COLUMNS, Decoded, Origin, TableRows
 from addon.ingest.staging import Staged
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE, TableRef
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 _COMPACT_EVERY = 32
 _MERGE_LEASE_S = 600.0
 RECORD_UNREADABLE = "wal_record_unreadable"
-ROWS_DISCARDED = "rows_of_missing_table_discarded"
 COMPACTION_FAILED = "compaction_failed"
 BATCH_QUARANTINED = "batch_quarantined"
 ROWS_QUARANTINED = "rows_quarantined"
@@ -104,6 +103,7 @@ class Flusher:
         self.attempts = Attempts(wal.folder.folder, wal.disk)
         self._commits: Counter[TableRef] = Counter()
         self._misfits = 0
+        self._to = Addressed()
         self._due: queue.SimpleQueue[TableRef] = queue.SimpleQueue()
 
     def read(self, segment: Segment) -> tuple[list[Record], int]:
@@ -136,11 +136,12 @@ class Flusher:
         """
         self._misfits = 0
         records, corrupt = self.read(segment)
-        fresh = renamed(choose(records, segment.number), self._catalog)
+        to = self._to = addressed(choose(records, segment.number), self._catalog)
         if isolate:
-            staged, bad = self._stage_singly(fresh, segment.number, deadly)
+            staged, bad = self._stage_singly(to.records, segment.number, deadly)
         else:
-            staged, bad = self._stage(decode_records(fresh, segment.number, self._limits), Staged()), 0
+            staged, bad = self._stage(decode_records(to.records, segment.number, self._limits), Staged()), 0
+        staged.discarded += len(to.gone)
         prepared = staged.prepared()
         if isolate:
             rows, lost = self._commit_singly(prepared, segment.number)
@@ -169,14 +170,19 @@ class Flusher:
         """Type decoded rows, tables growing from the schemas of ``before``; nothing is committed."""
         staged = Staged(dict(before.schemas), {ref: [] for ref in before.schemas})
         for ref, rows in decoded.tables.items():
-            if self._present(ref, rows):
-                staged.add(self._typed(ref, rows, decoded, staged.schemas.get(ref)))
+            place = self._place(ref, rows)
+            if place is not None:
+                staged.add(self._typed(ref, place, rows, decoded, staged.schemas.get(ref)))
             else:
                 staged.discarded += 1
         for ref, table in decoded.dead_tables():
-            if self._ensure(ref):
+            place = self._ensure(ref)
+            if place is not None:
                 base = staged.schemas.get(ref)
-                staged.add(self._warehouse.prepare(ref, None, table, DEAD_LETTER_COLUMNS, base=base))
+                letters = self._warehouse.prepare(
+                    ref, None, table, DEAD_LETTER_COLUMNS, base=base, place=place
+                )
+                staged.add(letters)
             else:
                 staged.discarded += 1
         staged.dead_letters = decoded.dead_total
@@ -243,7 +249,9 @@ class Flusher:
             letters.add_dead(item.ref.account_id, origin, _reason(error), body, ref=item.ref)
             return 0
 
-    def _typed(self, ref: TableRef, rows: TableRows, decoded: Decoded, base: TableSchema | None) -> Prepared:
+    def _typed(
+        self, ref: TableRef, place: str, rows: TableRows, decoded: Decoded, base: TableSchema | None
+    ) -> Prepared:
         seed = LOG_TABLES.get(ref.table, ()) if ref.database == LOGS_DATABASE else ()
         if ref.database == LOGS_DATABASE and ref.table == DEAD_LETTERS:
             seed = DEAD_LETTER_COLUMNS
@@ -252,24 +260,28 @@ class Flusher:
             known = {name for name, _ in seed}
             there = set(ready.column_names) - known
             seed = (*seed, *(field for field in SYSLOG_FIELDS if field[0] in there))
-        item = self._warehouse.prepare(ref, rows.lines(), ready, seed, base=base)
+        item = self._warehouse.prepare(ref, rows.lines(), ready, seed, base=base, place=place)
         for bad in item.rejected:
             origin, text = rows.origin_of(bad.row)
             body = text.rstrip("\n").encode()
             decoded.add_dead(ref.account_id, origin, bad.reason, body, ref=ref)
         return item
 
-    def _present(self, ref: TableRef, rows: TableRows) -> bool:
+    def _place(self, ref: TableRef, rows: TableRows) -> str | None:
+        """Return where rows go: looked up once, and held to until they are counted; None for nowhere."""
+        if ref in self._to.places:
+            return self._to.places[ref]
         if rows.create:
             return self._ensure(ref)
-        if self._catalog.table_exists(ref):
-            return True
+        table = self._catalog.locate(ref)
+        if table is not None:
+            return table.place
         log.warning(ROWS_DISCARDED, account=ref.account_id, database=ref.database, table=ref.table)
-        return False
+        return None
 
-    def _ensure(self, ref: TableRef) -> bool:
+    def _ensure(self, ref: TableRef) -> str | None:
         try:
-            self._catalog.ensure_table(ref)
+            return self._catalog.ensure_table(ref).place
         except UserError as error:
             # A deprovisioned account, mostly: there is nobody left whose rows these could be.
             log.warning(
@@ -279,8 +291,7 @@ class Flusher:
                 table=ref.table,
                 reason=error.message,
             )
-            return False
-        return True
+            return None
 
     def _commit(self, item: Prepared, segment: int) -> int:
         writer = self._wal.folder.writer.name
@@ -292,7 +303,8 @@ class Flusher:
             # Also when the rows were committed before a crash: the mark tells whether they were counted.
             newest = pc.max(item.table["time"]).as_py()
             rows = item.table.num_rows
-            self._catalog.record_flush(item.ref, done.columns, rows, newest, (writer, segment), misfits)
+            mark = writer, segment
+            self._catalog.record_flush(item.ref, done.columns, rows, newest, mark, misfits, item.place)
         return done.rows
 
     def _record_uploads(self, records: Sequence[Record]) -> None:

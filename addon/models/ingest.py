@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from addon.models.moves import TableMove
+from addon.models.moves import Located, TableMove
 from addon.models.tables import Column, Snapshot, TableRef
 
 if TYPE_CHECKING:
     from addon.models.objects import Lease
+
+
+TABLE_ID = "table_id"
+"""A batch's ``meta``: the number of the table that it was accepted for, whatever has its name by now."""
 
 
 class BodyKind(StrEnum):
@@ -46,6 +50,8 @@ class Batch:
     received_at: float
     upload_id: str | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
+    clean: bool = False
+    """NDJSON whose every line was found to be one JSON object within the limits, none of them blank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,17 @@ class Ingestor(Protocol):
 class Catalog(Protocol):
     """Which databases and tables an account has; implemented by the store."""
 
-    def ensure_table(self, ref: TableRef) -> None:
-        """Create the database and the table where they are missing."""
+    def ensure_table(self, ref: TableRef) -> Located:
+        """Create the database and the table where they are missing; return the table."""
 
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there (a dropped table's late batches are discarded)."""
+
+    def locate(self, ref: TableRef) -> Located | None:
+        """Return the table of this name as it is now, None without one."""
+
+    def locate_ids(self, ids: Collection[int]) -> Mapping[int, Located]:
+        """Return those of the tables that are still there, all as of one moment, by number."""
 
     def moves(self, account_ids: frozenset[int]) -> Sequence[TableMove]:
         """Return which tables of the accounts got another name lately, in the order of time."""
@@ -96,11 +108,13 @@ class Catalog(Protocol):
         last_time: int | None,
         mark: tuple[str, int] | None = None,
         misfits: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,
     ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time.
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
-        ``misfits`` are the values that did not fit, by column.
+        ``misfits`` are the values that did not fit, by column. ``place`` is where the rows went: they count
+        for the table that lies there, whatever its name is by now, or for none.
         """
 
 

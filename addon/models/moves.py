@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Located:
+    """A table as the catalog has it at a moment."""
+
+    id: int
+    """A number that no other table ever has, also when it gets another name."""
+    ref: TableRef
+    place: str
+    """Where its files lie within its account's folder; no other table ever lies there."""
+
+
+@dataclass(frozen=True, slots=True)
 class TableMove:
     """A table got another name at ``at`` (Unix seconds); a swap is two moves of the same time."""
 

@@ -1,4 +1,4 @@
-"""Deleted tables' files: deleted with the call, or by upkeep when that was cut short."""
+"""Deleted tables' files: deleted with the call, and by upkeep once more when nothing comes late any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
 _CALL_S = 3_600.0
-"""Longer than any call deletes: once its files are gone, a new table may lie at the place."""
+"""Longer than any call deletes, and than a flush that was committing to the table takes."""
 
 
 class Drops:
@@ -29,9 +29,13 @@ class Drops:
         """Delete what is at the place of a table that was deleted."""
         failpoints.hit("table.drop.files")
         self._warehouse.drop(ref, place)
-        self._places.emptied(ref.account_id, place)
 
     def finish_all(self) -> None:
-        """Delete what interrupted calls left; not what a call may be deleting now."""
-        for account_id, place in self._places.left(self._clock.now() - _CALL_S):
+        """Delete what interrupted calls left, and flushes that were just committing to the table.
+
+        Not what a call may be deleting now.
+        """
+        now = self._clock.now()
+        for account_id, place in self._places.left(now - _CALL_S):
             self.finish(TableRef(account_id, *place.split("/", 1)), place)
+            self._places.emptied(account_id, place, now)

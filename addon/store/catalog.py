@@ -9,13 +9,14 @@ import sqlalchemy as sa
 
 from addon.models.accounts import AccountState
 from addon.models.catalog import ColumnDrift, DatabaseInfo, DeclaredColumn, TableInfo
-from addon.models.moves import TableMove, default_place
+from addon.models.moves import Located, TableMove, default_place
 from addon.models.tables import Column, TableRef, check_name
 from addon.store.catalog_rows import declared_text, table_info
-from addon.store.database import Database, insert_ignoring
 from addon.store.drift import count_misfits, drift_of, forget_drift
 from addon.store.dropped import note_dropped
 from addon.store.flush_marks import first_count, forget_marks
+from addon.store.located import at_place, by_ids, by_name, following
+from addon.store.new_tables import insert_database, insert_table
 from addon.store.recent import KEEP_S, Recent
 from addon.store.schema import (
     ACCOUNTS,
@@ -30,12 +31,13 @@ from addon.store.schema import (
     USAGE,
 )
 from addon.store.stored_rows import count_rows, table_is, usage_month
-from addon.store.table_moves import free_place, moves
+from addon.store.table_moves import moves
 from platform_core.base.errors import Conflict, Forbidden, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from addon.store.database import Database
     from platform_core.base.clock import Clock
 
 
@@ -53,51 +55,69 @@ class SqlCatalog:
     """Implements :class:`addon.models.ingest.Catalog`, and what the APIs list and change."""
 
     def __init__(self, database: Database, clock: Clock, keep_s: float = KEEP_S) -> None:
-        """Read and write ``database``; which tables exist is looked up again after ``keep_s`` seconds."""
+        """Read and write ``database``; which tables exist is looked up again after ``keep_s`` seconds.
+
+        Where other processes change the database too, nothing may be kept: ``keep_s`` is 0.
+        """
         self._database = database
         self._clock = clock
-        self._existing: Recent[bool] = Recent(clock, keep_s)
-        self._places: Recent[str] = Recent(clock, keep_s)
+        self._tables: Recent[Located | None] = Recent(clock, keep_s)
 
     def forget_cached(self) -> None:
         """Look up anew which tables there are, and where; called after a table got another name."""
-        self._existing.forget()
-        self._places.forget()
+        self._tables.forget()
 
     def place(self, ref: TableRef) -> str:
         """Return where the table's files lie within the account's folder, there or not."""
-        return self._places.get(ref, lambda: self._place(ref))
+        found = self.remembered(ref) or self.locate(ref)
+        return default_place(ref) if found is None else found.place
 
-    def _place(self, ref: TableRef) -> str:
+    def remembered(self, ref: TableRef) -> Located | None:
+        """Return the table when it was there a moment ago, without waiting for the database."""
+        return self._tables.known(ref)
+
+    def locate(self, ref: TableRef) -> Located | None:
+        """Return the table as it is now, None without one."""
+        return self._tables.look_up(ref, lambda: self._look_up(ref))
+
+    def _look_up(self, ref: TableRef) -> Located | None:
         with self._database.read() as connection:
-            row = connection.execute(sa.select(TABLES.c.storage).where(table_is(ref))).one_or_none()
-        return default_place(ref) if row is None or row.storage is None else str(row.storage)
+            return by_name(connection, ref)
+
+    def locate_ids(self, ids: Collection[int]) -> Mapping[int, Located]:
+        """Return those of the tables that are still there, all as of one moment, by number."""
+        if not ids:
+            return {}
+        with self._database.read() as connection:
+            return by_ids(connection, ids)
 
     # What ingest needs
 
-    def ensure_table(self, ref: TableRef) -> None:
-        """Create the database and the table where they are missing.
+    def ensure_table(self, ref: TableRef) -> Located:
+        """Create the database and the table where they are missing; return the table.
 
         Raises:
             Forbidden: the account was deprovisioned; what came in late must not bring its data back.
         """
-        if not self.table_exists(ref):
+        while (found := self.remembered(ref) or self.locate(ref)) is None:
             state = sa.select(ACCOUNTS.c.state).where(ACCOUNTS.c.id == ref.account_id)
             with self._database.write() as connection:
                 if connection.execute(state).scalar_one_or_none() == AccountState.DEPROVISIONED.value:
                     raise Forbidden(f"The account {ref.account_id} was deprovisioned.")
-                self._insert_database(connection, ref.account_id, ref.database)
-                self._insert_table(connection, ref)
+                insert_database(connection, ref.account_id, ref.database, self._clock.now())
+                insert_table(connection, ref, self._clock.now())
             self.forget_cached()
+        return found
 
     def table_exists(self, ref: TableRef) -> bool:
         """Tell whether the table is there, or was a moment ago by the doing of another process."""
         # A table that another process has just made must not be missed: only a yes is taken from memory.
-        return self._existing.get(ref, lambda: self._has_table(ref)) or self._has_table(ref)
+        return (self.remembered(ref) or self.locate(ref)) is not None
 
-    def _has_table(self, ref: TableRef) -> bool:
+    def following(self, number: int, most: int) -> list[Located]:
+        """Return at most ``most`` tables of all accounts whose numbers are above ``number``, in order."""
         with self._database.read() as connection:
-            return connection.execute(sa.select(TABLES.c.id).where(table_is(ref))).first() is not None
+            return following(connection, number, most)
 
     def moves(self, account_ids: frozenset[int]) -> list[TableMove]:
         """Return which tables of the accounts got another name lately, in the order of time."""
@@ -112,17 +132,23 @@ class SqlCatalog:
         last_time: int | None,
         mark: tuple[str, int] | None = None,
         misfits: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,
     ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time.
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
-        ``misfits`` are the values that did not fit, by column.
+        ``misfits`` are the values that did not fit, by column. ``place`` is where the rows went: they count
+        for the table that lies there, whatever its name is by now. When it was deleted meanwhile, the place
+        is to be emptied again.
         """
+        now = self._clock.now()
         with self._database.write() as connection:
-            if mark is None or first_count(connection, ref, *mark):
-                now = self._clock.now()
-                count_rows(connection, ref, columns, rows, last_time=last_time, now=now)
-                count_misfits(connection, ref, misfits, now)
+            at = ref if place is None else at_place(connection, place, ref)
+            if at is None:
+                note_dropped(connection, ref.account_id, [str(place)], now)
+            elif mark is None or first_count(connection, at, *mark):
+                count_rows(connection, at, columns, rows, last_time=last_time, now=now)
+                count_misfits(connection, at, misfits, now)
 
     def record_removal(self, ref: TableRef, rows: int) -> None:
         """Note that rows of a table were deleted, or have expired; the month's count of stored rows stays."""
@@ -191,7 +217,7 @@ class SqlCatalog:
         """
         check_name("database", name)
         with self._database.write() as connection:
-            if self._insert_database(connection, account_id, name) == 0:
+            if insert_database(connection, account_id, name, self._clock.now()) == 0:
                 raise Conflict(f"Database {name!r} exists already.")
 
     def delete_database(self, account_id: int, name: str) -> list[tuple[TableRef, str]]:
@@ -290,7 +316,7 @@ class SqlCatalog:
         check_name("table", ref.table)
         self.require_database(ref.account_id, ref.database)
         with self._database.write() as connection:
-            if self._insert_table(connection, ref) == 0:
+            if insert_table(connection, ref, self._clock.now()) == 0:
                 raise Conflict(f"Table '{ref.database}.{ref.table}' exists already.")
         self.forget_cached()
         if options:
@@ -360,26 +386,3 @@ class SqlCatalog:
             for table in _OF_ACCOUNT:
                 connection.execute(sa.delete(table).where(table.c.account_id == account_id))
         self.forget_cached()
-
-    def _insert_database(self, connection: sa.Connection, account_id: int, name: str) -> int:
-        now = self._clock.now()
-        row = {"account_id": account_id, "name": name, "created_at": now, "updated_at": now}
-        return insert_ignoring(connection, DATABASES, [row])
-
-    def _insert_table(self, connection: sa.Connection, ref: TableRef) -> int:
-        now = self._clock.now()
-        row = {
-            "account_id": ref.account_id,
-            "database_name": ref.database,
-            "name": ref.table,
-            "row_count": 0,
-            "declared_schema": "[]",
-            "detected_schema": "[]",
-            "detect_schema": True,
-            "include_v": True,
-            "delete_protected": False,
-            "storage": free_place(connection, ref),
-            "created_at": now,
-            "updated_at": now,
-        }
-        return insert_ignoring(connection, TABLES, [row])

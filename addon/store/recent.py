@@ -26,14 +26,27 @@ class Recent(Generic[Found]):
         self._changes = 0
 
     def get(self, key: Hashable, look_up: Callable[[], Found]) -> Found:
-        """Return the answer for ``key``, from ``look_up`` when it is not known or no longer fresh.
+        """Return the answer for ``key``, from ``look_up`` when it is not known or no longer fresh."""
+        known = self._fresh(key)
+        return self.look_up(key, look_up) if known is None else known[1]
 
-        An answer whose look-up began before :meth:`forget` is returned, but not kept: it may be out of date.
+    def known(self, key: Hashable) -> Found | None:
+        """Return the answer for ``key`` when it is known and fresh, without asking anybody."""
+        known = self._fresh(key)
+        return None if known is None else known[1]
+
+    def _fresh(self, key: Hashable) -> tuple[float, Found] | None:
+        known = self._known.get(key)
+        if known is not None and 0 <= self._clock.now() - known[0] < self._keep_s:
+            return known
+        return None
+
+    def look_up(self, key: Hashable, look_up: Callable[[], Found]) -> Found:
+        """Return the answer of ``look_up``, and keep it.
+
+        One whose look-up began before :meth:`forget` is returned, but not kept: it may be out of date.
         """
         now = self._clock.now()
-        known = self._known.get(key)
-        if known is not None and 0 <= now - known[0] < self._keep_s:
-            return known[1]
         changes = self._changes
         found = look_up()
         if changes == self._changes:

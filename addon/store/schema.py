@@ -204,6 +204,7 @@ JOBS = sa.Table(
     sa.Column("worker", sa.String(64)),
     sa.Column("lease_until", sa.Float(53)),
     sa.Column("epoch", sa.Integer(), nullable=False),
+    sa.Column("lost", sa.Integer(), nullable=False, server_default="0"),
     sa.Column("kill_requested", sa.Boolean(), nullable=False),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("started_at", sa.Float(53)),
@@ -306,5 +307,6 @@ DROPPED_PLACES = sa.Table(
     sa.Column("account_id", _ID, primary_key=True, autoincrement=False),
     sa.Column("place", sa.String(320), primary_key=True),
     sa.Column("dropped_at", sa.Float(53), nullable=False),
+    sa.Column("emptied_at", sa.Float(53)),
 )
-"""Places of deleted tables whose files are still to be deleted."""
+"""Places of deleted tables; their files are still to be deleted where ``emptied_at`` is NULL."""

@@ -23,6 +23,7 @@ from addon.warehouse.attempt import Attempt
 from addon.warehouse.files import FileSet, TableState
 from addon.warehouse.history import History
 from addon.warehouse.schema import TableSchema, from_delta
+from addon.warehouse.sweeping import Sweeping
 from addon.warehouse.transactions import Transactions
 from platform_core.base import failpoints
 from platform_core.base.errors import NotFound, SluiceError, Unavailable
@@ -45,7 +46,6 @@ _DROPPED = "sluice.dropped"
 """A table property: the table is being deleted, and is none any more."""
 _REWRITES = "sluice.rewrites"
 """The transaction identifier of the commits that remove files."""
-_SWEEP_EVERY_S = 3600.0
 _DELETING_S = 600.0
 """After this long a deletion that is not finished was given up."""
 
@@ -87,10 +87,8 @@ class DeltaLog:
         self._checkpoint = 0
         self._state: tuple[str, int, TableState] | None = None
         self.transactions = Transactions(self.entry)
-        self._swept_at: float | None = None
-        self._leftovers = True
-        """Whether there may be files that the newest version does not name."""
         self.history = History(objects, prefix, self.entry)
+        self.sweeping = Sweeping(objects, prefix, self.history)
 
     # The handle
     # ----------------------------------------------------------------------------------------------------
@@ -262,7 +260,8 @@ class DeltaLog:
         ``new_data`` is false where the rows are the same ones (compaction). After False the caller may
         delete what it wrote; after an error it must not, for the commit may have been made.
         """
-        attempt, self._leftovers = Attempt(self), True
+        attempt = Attempt(self)
+        self.sweeping.note_replaced()
         for _ in range(_ATTEMPTS):
             table = self._handle()
             if table is None:
@@ -381,30 +380,9 @@ class DeltaLog:
     # ----------------------------------------------------------------------------------------------------
 
     def sweep(self, keep_s: float, now: float) -> int:
-        """Delete the files that no version of the last ``keep_s`` seconds and no pin names; return how many.
-
-        ``now`` is Unix seconds. A file that never was in the table goes when it is that old.
-        """
+        """Delete what no version needs any more (``Sweeping.sweep``); return how many files that were."""
         table = self._handle()
-        if table is None:
-            return 0
-        found = {
-            info.key.removeprefix(f"{self.prefix}/"): info.modified
-            for info in self._objects.list(self.prefix)
-            if info.key.endswith(".parquet") and not info.key.startswith(self._log_prefix)
-        }
-        gone = self.history.unneeded(found, _state_of(table), now - keep_s)
-        self._objects.delete(f"{self.prefix}/{name}" for name in gone)
-        self.history.forget(int((now - keep_s) * 1000))
-        self._swept_at, active = now, set(FileSet.of(table).names.to_pylist())
-        self._leftovers = bool(found.keys() - active - set(gone))
-        return len(gone)
-
-    def sweep_is_due(self, keep_s: float, now: float) -> bool:
-        """Tell whether a sweep may find something, without asking the store."""
-        if self._swept_at is None:
-            return True
-        return self._leftovers and now - self._swept_at >= min(keep_s / 4, _SWEEP_EVERY_S)
+        return self.sweeping.sweep(None if table is None else _state_of(table), keep_s, now)
 
 
 def _state_of(table: DeltaTable) -> TableState:

@@ -68,6 +68,11 @@ class Prepared:
     prefix: str = ""
     """The table's folder when it was prepared, where the rows go even if it has another name by then."""
 
+    @property
+    def place(self) -> str | None:
+        """The folder within the account's, None when it is not known."""
+        return self.prefix.partition("/")[2] or None
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -163,13 +168,15 @@ class DeltaWarehouse:
         seed: Sequence[tuple[str, str]] = (),
         *,
         base: TableSchema | None = None,
+        place: str | None = None,
     ) -> Prepared:
         """Type ``lines`` onto the table's schema; join ``rows``, whose columns are among those of ``seed``.
 
         ``seed`` gives a table that does not exist yet its first (name, type) columns. ``base`` is the schema
-        to grow from, where rows prepared before have grown the table's own already.
+        to grow from, where rows prepared before have grown the table's own already. ``place`` is where the
+        table lies, when that is known already.
         """
-        schema, own = base, self._of(ref)
+        schema, own = base, self._at(self._prefix(ref, place))
         prefix = own.log.prefix
         if schema is None:
             with own.lock:
@@ -272,14 +279,23 @@ class DeltaWarehouse:
         """
         with self._guard:
             tables = list(self._tables.values())
-        deleted = 0
-        now = self._clock.now()
-        for own in tables:
-            if own.log.sweep_is_due(self._keep_s, now):
-                with own.lock:
-                    deleted += own.log.sweep(self._keep_s, now)
+        deleted = sum(self._sweep(own) for own in tables)
         self.objects.tidy()
         return deleted
+
+    def sweep_table(self, ref: TableRef, place: str) -> int:
+        """Sweep one table, which this process need not have opened and does not keep open for it."""
+        prefix = self._prefix(ref, place)
+        with self._guard:
+            own = self._tables.get(prefix)
+        return self._sweep(own or OpenTable(self.objects, prefix))
+
+    def _sweep(self, own: OpenTable) -> int:
+        now = self._clock.now()
+        if not own.log.sweeping.is_due(self._keep_s, now):
+            return 0
+        with own.lock:
+            return own.log.sweep(self._keep_s, now)
 
     # Reading
     # ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from addon.api.collectors.records import (
     text_from_base64,
 )
 from addon.api.errors import error_headers, status_of, td_error
+from addon.api.located import located, meta_of
 from addon.api.raw import Scope, answer, answer_json, headers_of, read_body
 from addon.ingest.inflate import inflate
 from addon.ingest.limits import IngestLimits
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from addon.api.services import Services
+    from addon.models.moves import Located
 
 MAX_BODY = 5 << 20
 MAX_POSTBACK = 1_048_064
@@ -107,13 +109,13 @@ class CollectorRoutes:
         return b'{"created":true,"records":%d}' % count, _JSON
 
     async def _events(self, call: _Call, target: Target) -> int:
-        ref = await self._admit(call.text(b"authorization"), target)
+        table = await self._admit(call.text(b"authorization"), target)
         body = await _body(call, MAX_BODY)
         global_id = None
         if call.text(b"content-type").partition(";")[0].strip().lower() == _WITH_GLOBAL_ID:
             global_id = _global_id(call)
         lines, count = event_lines(body, self._columns(call, global_id=global_id))
-        await self._store(ref, lines)
+        await self._store(table, lines)
         return count
 
     async def _jsonp(self, call: _Call, target: Target) -> tuple[bytes, bytes]:
@@ -123,9 +125,9 @@ class CollectorRoutes:
             raise InvalidInput(
                 "The callback is no name of a function.", hint="Use letters, digits, _, $ and dots."
             )
-        ref = await self._admit(f"TD1 {query.get('api_key', '')}", target)
+        table = await self._admit(f"TD1 {query.get('api_key', '')}", target)
         text = text_from_base64(query.get("data", ""))
-        await self._store(ref, record_line(text, self._columns(call, time=query.get("time"))))
+        await self._store(table, record_line(text, self._columns(call, time=query.get("time"))))
         if not callback:
             return b'{"created":true}', _JSON
         return f'/**/typeof {callback}==="function"&&{callback}({{"created":true}});'.encode(), _SCRIPT
@@ -134,12 +136,12 @@ class CollectorRoutes:
         key = call.text(b"x-td-write-key")
         if not key and target.version == "v1":
             key = _query(call.scope).get("td_write_key", "")
-        ref = await self._admit(f"TD1 {key}" if key else call.text(b"authorization"), target)
+        table = await self._admit(f"TD1 {key}" if key else call.text(b"authorization"), target)
         body = await _body(call, MAX_POSTBACK)
-        await self._store(ref, postback_line(body, self._services.clock.now()))
+        await self._store(table, postback_line(body, self._services.clock.now()))
         return 1
 
-    async def _admit(self, credentials: str, target: Target) -> TableRef:
+    async def _admit(self, credentials: str, target: Target) -> Located:
         """Return the table to write to, made when missing.
 
         Raises:
@@ -153,11 +155,10 @@ class CollectorRoutes:
         ref = TableRef(
             identity.account.id, check_name("database", target.database), check_name("table", target.table)
         )
-        if not rooms.catalog.table_exists(ref):
-            await asyncio.to_thread(self._make, ref)
-        return ref
+        found = await located(rooms.catalog, ref)
+        return found if found is not None else await asyncio.to_thread(self._make, ref)
 
-    def _make(self, ref: TableRef) -> None:
+    def _make(self, ref: TableRef) -> Located:
         catalog = self._services.catalog
         catalog.require_database(ref.account_id, ref.database)
         if len(catalog.tables(ref.account_id, ref.database)) >= MAX_TABLES:
@@ -165,11 +166,13 @@ class CollectorRoutes:
                 f"The database {ref.database} has {MAX_TABLES} tables; collectors make no more.",
                 hint="Create the table with the account's master key.",
             )
-        catalog.ensure_table(ref)
+        return catalog.ensure_table(ref)
 
-    async def _store(self, ref: TableRef, lines: bytes) -> None:
-        now = self._services.clock.now()
-        batch = Batch(BodyKind.NDJSON, ref.account_id, ref.database, ref.table, lines, now)
+    async def _store(self, table: Located, lines: bytes) -> None:
+        ref, now = table.ref, self._services.clock.now()
+        batch = Batch(
+            BodyKind.NDJSON, ref.account_id, ref.database, ref.table, lines, now, meta=meta_of(table)
+        )
         await self._services.ingestor.append(batch)
 
     def _columns(

@@ -14,9 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    op.add_column(
-        "uploads", sa.Column("state", sa.String(length=8), server_default="stored", nullable=False)
-    )
+    op.add_column("uploads", sa.Column("state", sa.String(length=8), server_default="stored", nullable=False))
     op.add_column("uploads", sa.Column("batch_id", sa.String(length=16), nullable=True))
     op.add_column("uploads", sa.Column("node", sa.String(length=64), nullable=True))
     op.create_index(

@@ -8,6 +8,7 @@ import pytest
 
 from addon.models.moves import follow
 from addon.models.tables import Column, TableRef
+from addon.store.dropped import KEEP_S as UNUSED_S
 from addon.store.dropped import DroppedPlaces
 from addon.store.table_moves import KEEP_S, TableMoves
 from platform_core.base.errors import Conflict, InvalidInput, NotFound
@@ -64,9 +65,15 @@ def test_a_new_table_never_lies_where_a_deleted_ones_files_may_still_be(
     assert dropped.left(clock.now()) == []
     moves.rename(OLD, OTHER, overwrite=True)
     assert set(dropped.left(clock.now() + 1)) == {(ACCOUNT, place), (ACCOUNT, "shop/other")}
-    dropped.emptied(ACCOUNT, place)
+    dropped.emptied(ACCOUNT, place, clock.now())
+    assert dropped.left(clock.now() + 1) == [(ACCOUNT, "shop/other")]
     catalog.ensure_table(OLD)
-    assert catalog.place(OLD) == place
+    assert catalog.place(OLD).startswith("shop/events."), "a flush may still have been committing there"
+    assert catalog.delete_table(OLD).startswith("shop/events.")
+    clock.advance(UNUSED_S + 1)
+    dropped.emptied(ACCOUNT, "shop/other", clock.now())
+    catalog.ensure_table(OLD)
+    assert catalog.place(OLD) == place, "by now it is not"
     catalog.forget_account(ACCOUNT)
     assert dropped.left(clock.now() + 1) == []
 
