@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 LEASE_S = 30.0
 """A worker that does not renew its lease for this long has lost the job."""
-MAX_EPOCHS = 3
-"""A job that lost its worker this many times is an error: it may be what kills them."""
+MOST_LOST = 2
+"""A job that lost its worker so often is an error: it is queued again once, then it may be what kills."""
 
 
 def _job(row: Any) -> Job:
@@ -179,13 +179,15 @@ class JobStore:
             return connection.execute(sa.update(JOBS).where(self._held(job)).values(values)).rowcount == 1
 
     def release(self, job: Job) -> None:
-        """Put a job back into the queue, unfinished."""
+        """Put a job back into the queue, unfinished; its worker stops in order, which is no death."""
         again = {"state": JobState.QUEUED.value, "worker": None, "lease_until": None}
         with self._database.write() as connection:
             connection.execute(sa.update(JOBS).where(self._held(job)).values(again))
 
     def requeue_lost(self, *, but_not: Sequence[int] = ()) -> int:
-        """Queue the jobs whose lease ran out again, those that ran out too often as errors; return how many.
+        """Queue the jobs whose lease ran out once more; make errors of those that this befell before.
+
+        Return how many.
 
         ``but_not`` are the jobs that the caller runs itself.
         """
@@ -197,11 +199,17 @@ class JobStore:
         failed = {
             "state": JobState.ERROR.value,
             "ended_at": self._clock.now(),
-            "stderr": f"The job was given up: it lost its worker {MAX_EPOCHS} times.",
+            "lost": JOBS.c.lost + 1,
+            "stderr": f"The job was given up: it lost its worker {MOST_LOST} times.\n",
         }
-        again = {"state": JobState.QUEUED.value, "worker": None, "lease_until": None}
+        again = {
+            "state": JobState.QUEUED.value,
+            "worker": None,
+            "lease_until": None,
+            "lost": JOBS.c.lost + 1,
+        }
         with self._database.write() as connection:
-            hopeless = sa.and_(lost, JOBS.c.epoch >= MAX_EPOCHS)
+            hopeless = sa.and_(lost, JOBS.c.lost + 1 >= MOST_LOST)
             count = connection.execute(sa.update(JOBS).where(hopeless).values(failed)).rowcount
             return count + connection.execute(sa.update(JOBS).where(lost).values(again)).rowcount
 

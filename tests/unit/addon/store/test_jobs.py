@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
-from addon.store.jobs import LEASE_S, MAX_EPOCHS, JobStore
+from addon.store.jobs import LEASE_S, JobStore
 from platform_core.base.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -75,13 +75,27 @@ def test_a_late_worker_cannot_publish_over_a_newer_epoch(jobs: JobStore, clock: 
     )
 
 
-def test_a_job_that_kills_its_workers_becomes_an_error(jobs: JobStore, clock: FixedClock) -> None:
+def test_a_job_is_queued_again_once_after_its_workers_death_then_it_is_an_error(
+    jobs: JobStore, clock: FixedClock
+) -> None:
     job = jobs.issue(_request())
-    for _ in range(MAX_EPOCHS):
+    for expected in (JobState.QUEUED, JobState.ERROR):
         _claimed(jobs)
         clock.advance(LEASE_S + 1)
-        jobs.requeue_lost()
-    assert jobs.get(1, job.id).state is JobState.ERROR
+        assert jobs.requeue_lost() == 1
+        assert jobs.get(1, job.id).state is expected
+    assert "lost its worker 2 times" in jobs.get(1, job.id).stderr
+    assert jobs.claim("another") is None
+
+
+def test_a_worker_that_stops_in_order_is_no_death(jobs: JobStore, clock: FixedClock) -> None:
+    job = jobs.issue(_request())
+    for _ in range(5):
+        jobs.release(_claimed(jobs))
+    _claimed(jobs)
+    clock.advance(LEASE_S + 1)
+    jobs.requeue_lost()
+    assert jobs.get(1, job.id).state is JobState.QUEUED
 
 
 def test_kill_ends_a_queued_job_and_asks_the_worker_of_a_running_one(jobs: JobStore) -> None:
