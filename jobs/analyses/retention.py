@@ -17,6 +17,8 @@ from jobs.engine.text import literal, query, text_literal
 if TYPE_CHECKING:
     from jobs.engine.port import Engine
 
+#: So many periods fit into the bits of a number, the sign left out.
+BITS = 62
 _USERS = {"day_n": "users_at", "rolling": "users_at", "unbounded": "users_from", "bracket": "users_within"}
 
 
@@ -85,14 +87,17 @@ class _Last:
     ended: bool
 
 
-def _last_period(engine: Engine, parameters: Parameters, cal: Calendar) -> _Last:
-    latest = engine.collect(query("staging", "latest", relation="events")).to_pylist()[0]["latest"] or 0
+def _reach(engine: Engine, parameters: Parameters, cal: Calendar) -> tuple[int, _Last]:
+    """The first period that holds an event, and the last one included."""
+    row = engine.collect(query("staging", "time_range", relation="events")).to_pylist()[0]
+    latest = row["latest"] or 0
     second = latest
     if parameters.data_through is not None:
         second = cal.moment(parameters.data_through, end_of_day=True)
     number = cal.period_of(second)
     last_second = cal.start_of(number + 1) - 1
-    return _Last(number, last_second, max(second, latest) >= last_second)
+    last = _Last(number, last_second, max(second, latest) >= last_second)
+    return cal.period_of(row["earliest"] or 0), last
 
 
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
@@ -115,11 +120,11 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     `retention_pooled` adds up mature cells only.
     """
     cal = calendar(engine, parameters.period, parameters.zone, "events", parameters.data_through)
-    last = _last_period(engine, parameters, cal)
-    _count_users(engine, parameters, present, cal, last)
-    engine.view("retention_sizes", query("retention", "sizes"))
-    engine.view("retention_grid", _grid(engine, parameters, last.number))
-    engine.view("retention_users", query("retention", _USERS[parameters.mode]))
+    first, last = _reach(engine, parameters, cal)
+    if parameters.mode != "rolling" and last.number - first < BITS:
+        _by_patterns(engine, parameters, present, cal, first, last)
+    else:
+        _by_periods(engine, parameters, present, cal, last)
     engine.materialize(
         "retention",
         query(
@@ -144,33 +149,75 @@ def _mature(parameters: Parameters, cal: Calendar, last: _Last) -> str:
     return f"{lived} <= {literal(cal.start_of(running))}"
 
 
-def _count_users(
-    engine: Engine, parameters: Parameters, present: Present, cal: Calendar, last: _Last
-) -> None:
-    """Make retention_starts (a user's cohort) and retention_activity (the ages a user came back at)."""
-    is_start, is_return = _is(parameters.start_event), _is(parameters.return_event)
-    through = literal(last.second)
+def _of_users(parameters: Parameters, present: Present, last: _Last) -> dict[str, str]:
+    """The places that both ways to read the events fill in."""
+    is_start = _is(parameters.start_event)
     breakdown = "'(all)'"
     if "breakdown" in present["events"]:
         breakdown = f"MIN_BY(COALESCE(breakdown, '(all)'), (time, seq)) FILTER (WHERE {is_start})"
+    return {
+        "is_start": is_start,
+        "is_return": _is(parameters.return_event),
+        "breakdown": breakdown,
+        "data_through": literal(last.second),
+    }
+
+
+def _by_patterns(
+    engine: Engine, parameters: Parameters, present: Present, cal: Calendar, first: int, last: _Last
+) -> None:
+    """Count users by the set of their ages, in one pass that keeps one number for each user."""
+    dialect = engine.dialect
+    one = literal(1)
+    bit = dialect.shift_left(one, f"{cal.index('time')} - {first}")
     engine.materialize(
-        "retention_user_periods",
+        "retention_user_patterns",
+        query("retention", "user_patterns", bit=bit, **_of_users(parameters, present, last)),
+    )
+    engine.materialize(
+        "retention_patterns",
         query(
             "retention",
-            "user_periods",
-            period=cal.index("time"),
-            is_start=is_start,
-            is_return=is_return,
-            breakdown=breakdown,
-            data_through=through,
+            "patterns",
+            period=cal.index("started_at"),
+            ages=dialect.shift_right("pattern", f"cohort - {first}"),
         ),
+    )
+    engine.view("retention_sizes", query("retention", "pattern_sizes"))
+    engine.view("retention_grid", _grid(engine, parameters, last.number))
+    since = dialect.shift_right("patterns.pattern", "grid.age")
+    width = f"LEAST(grid.age_last - grid.age + 1, {BITS})"
+    retained = {
+        "day_n": f"{since} % 2 = 1",
+        "unbounded": f"{since} > 0",
+        "bracket": f"{since} % {dialect.shift_left(one, width)} > 0",
+    }
+    engine.view(
+        "retention_users",
+        query("retention", "pattern_users", is_retained=f"grid.age < {BITS} AND {retained[parameters.mode]}"),
+    )
+
+
+def _by_periods(engine: Engine, parameters: Parameters, present: Present, cal: Calendar, last: _Last) -> None:
+    """Count users by their ages, with a row for each user and age: any number of periods, and rolling days."""
+    places = _of_users(parameters, present, last)
+    engine.materialize(
+        "retention_user_periods", query("retention", "user_periods", period=cal.index("time"), **places)
     )
     engine.materialize("retention_starts", query("retention", "starts"))
     if parameters.mode == "rolling":
-        activity = query("retention", "rolling_activity", is_return=is_return, data_through=through)
+        activity = query(
+            "retention",
+            "rolling_activity",
+            is_return=places["is_return"],
+            data_through=places["data_through"],
+        )
     else:
         activity = query("retention", "activity")
     engine.materialize("retention_activity", activity)
+    engine.view("retention_sizes", query("retention", "sizes"))
+    engine.view("retention_grid", _grid(engine, parameters, last.number))
+    engine.view("retention_users", query("retention", _USERS[parameters.mode]))
 
 
 def _grid(engine: Engine, parameters: Parameters, last: int) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -59,6 +59,12 @@ class Dialect(Protocol):
 
         The pattern is what RE2 and Java both read; the replacement has no backslash and no dollar sign.
         """
+
+    def shift_left(self, number: str, places: str) -> str:
+        """A 64-bit integer's bits moved up; places of 0..62 that lose no bit."""
+
+    def shift_right(self, number: str, places: str) -> str:
+        """A 64-bit integer's bits moved down; places of 0..62, of a number of at least 0."""
 
     def series(self, low: str, high: str) -> str:
         """A select item that yields one row for each integer of low..high, both included."""
@@ -121,6 +127,9 @@ class Engine(Protocol):
 
     def collect(self, sql: str) -> pa.Table:
         """Run a query and return its rows. Raises EngineError with the engine's own words."""
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run a query and hand its rows over in batches; errors as in `collect`."""
 
     def close(self) -> None:
         """Drop every relation of this engine object. A shared session or process stays up."""

@@ -6,17 +6,17 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
 from jobs.contracts.errors import EngineError, InputError
 from jobs.engine.port import Kind, SourceColumn
 from jobs.engine.text import text_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import pyarrow as pa
-
+_BATCH_ROWS = 1_000_000
 _INTEGERS = {
     "TINYINT",
     "SMALLINT",
@@ -64,6 +64,14 @@ class DuckDialect:
     def replace_all(self, expression: str, pattern: str, replacement: str) -> str:
         """Every match replaced."""
         return f"regexp_replace({expression}, {text_literal(pattern)}, {text_literal(replacement)}, 'g')"
+
+    def shift_left(self, number: str, places: str) -> str:
+        """Bits moved up."""
+        return f"(({number}) << ({places}))"
+
+    def shift_right(self, number: str, places: str) -> str:
+        """Bits moved down."""
+        return f"(({number}) >> ({places}))"
 
     def series(self, low: str, high: str) -> str:
         """One row for each integer of low..high."""
@@ -188,6 +196,13 @@ class DuckEngine:
         try:
             return self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
+            raise EngineError(_first_line(error)) from error
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run a query; rows that are not handed over yet are not computed yet."""
+        try:
+            yield from self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+        except (duckdb.Error, pa.ArrowException) as error:
             raise EngineError(_first_line(error)) from error
 
     def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:

@@ -21,7 +21,7 @@ from jobs.engine.port import Kind, SourceColumn
 from jobs.engine.text import text_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: What a failing statement raises: some errors reach Python as they came from Java.
 _FAILURES = (PySparkException, Py4JError)
@@ -102,6 +102,14 @@ class SparkDialect:
     def replace_all(self, expression: str, pattern: str, replacement: str) -> str:
         """Every match replaced."""
         return f"regexp_replace({expression}, {text_literal(pattern)}, {text_literal(replacement)})"
+
+    def shift_left(self, number: str, places: str) -> str:
+        """Bits moved up."""
+        return f"shiftleft({number}, CAST({places} AS INT))"
+
+    def shift_right(self, number: str, places: str) -> str:
+        """Bits moved down."""
+        return f"shiftright({number}, CAST({places} AS INT))"
 
     def series(self, low: str, high: str) -> str:
         """One row for each integer of low..high; Spark's sequence would count down from an empty range."""
@@ -217,6 +225,10 @@ class SparkEngine:
             return self._sql(sql).toArrow()
         except _FAILURES as error:
             raise EngineError(_first_line(error)) from error
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run a query; its rows come to the driver together."""
+        yield from self.collect(sql).to_batches()
 
     def _sql(self, sql: str) -> Any:
         try:

@@ -1,3 +1,37 @@
+-- name: user_patterns
+-- Each user's periods as the bits of one number: bit k is the period base + k.
+SELECT
+    user_id,
+    MIN(CASE WHEN $is_start THEN time END) AS started_at,
+    BIT_OR(CASE WHEN $is_return THEN $bit ELSE CAST(0 AS BIGINT) END) AS pattern,
+    $breakdown AS breakdown
+FROM events
+WHERE ($is_start OR $is_return) AND time <= $data_through
+GROUP BY user_id
+
+-- name: patterns
+-- Users who started in the same period and came back at the same ages, counted; bit k is age k.
+SELECT cohort, breakdown, $ages AS pattern, COUNT(*) AS users
+FROM (
+    SELECT $period AS cohort, breakdown, pattern FROM retention_user_patterns WHERE started_at IS NOT NULL
+) AS started
+GROUP BY cohort, breakdown, $ages
+
+-- name: pattern_sizes
+-- Cohorts with their sizes.
+SELECT cohort, breakdown, CAST(SUM(users) AS BIGINT) AS cohort_size
+FROM retention_patterns
+GROUP BY cohort, breakdown
+
+-- name: pattern_users
+-- Users whose pattern says that they came back, as the mode has it.
+SELECT grid.cohort, grid.breakdown, grid.age, CAST(SUM(patterns.users) AS BIGINT) AS users
+FROM retention_grid AS grid
+INNER JOIN retention_patterns AS patterns
+    ON patterns.cohort = grid.cohort AND patterns.breakdown = grid.breakdown
+WHERE $is_retained
+GROUP BY grid.cohort, grid.breakdown, grid.age
+
 -- name: user_periods
 -- Each user's periods, once each: whether they came back in it, and when they started in it, if they did.
 SELECT
