@@ -10,7 +10,7 @@ from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import instant, optional, parameter
 
 if TYPE_CHECKING:
-    from jobs.contracts.tables import InputTable, OutputTable
+    from jobs.contracts.tables import Column, InputTable, OutputTable
     from jobs.engine.port import Engine
 
 #: Input table name to the contract columns that were given.
@@ -27,6 +27,7 @@ class Analysis:
         version: goes up whenever the same input and parameters may give another result.
         parameters: the frozen dataclass of its parameters.
         check_inputs: raises InputError when the set of given tables cannot be used.
+        more_columns: by input, the columns beyond the contract's that the parameters ask for.
         compute: reads the staged inputs by their contract names and returns, for each output it makes, the
             relation that holds it.
         count_excluded: rows of the staged inputs that the parameters make unusable, by table and reason; for
@@ -44,6 +45,7 @@ class Analysis:
     count_excluded: Callable[[Engine, Any, Present], Mapping[str, Mapping[str, int]]] = (
         lambda _engine, _parameters, _present: {}
     )
+    more_columns: Callable[[Any], Mapping[str, tuple[Column, ...]]] = lambda _parameters: {}
 
     @property
     def description(self) -> str:

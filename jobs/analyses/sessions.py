@@ -52,18 +52,8 @@ def _breaks(parameters: Parameters) -> str:
     return " OR ".join(conditions)
 
 
-def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
-    """Cut each user's events, ordered by (time, seq), into sessions.
-
-    A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause
-    equal to it stays inside. Optionally it also starts when the UTC day changes, or when an event carries
-    another utm_campaign than the last event that carried one. Events at the same second are ordered by seq.
-
-    `session_id` is user, start time and index joined by colons; the index counts from 1 in the report range
-    [from, to). `duration_s` is the last time minus the first, 0 for one event. `channel` is that of the
-    first event: its own column where the input has one, else derived from its utm tags, click ids and
-    referrer, `direct` without any. `value_minor` sums the conversion events, 0 without any.
-    """
+def number_events(engine: Engine, parameters: Parameters) -> None:
+    """Make `session_events`: the events of the report range with the number of their session."""
     by_campaign = parameters.split_on_campaign
     numbered = query(
         "sessions",
@@ -76,6 +66,21 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
         else "",
     )
     engine.materialize("session_events", numbered)
+
+
+def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
+    """Cut each user's events, ordered by (time, seq), into sessions.
+
+    A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause
+    equal to it stays inside. Optionally it also starts when the UTC day changes, or when an event carries
+    another utm_campaign than the last event that carried one. Events at the same second are ordered by seq.
+
+    `session_id` is user, start time and index joined by colons; the index counts from 1 in the report range
+    [from, to). `duration_s` is the last time minus the first, 0 for one event. `channel` is that of the
+    first event: its own column where the input has one, else derived from its utm tags, click ids and
+    referrer, `direct` without any. `value_minor` sums the conversion events, 0 without any.
+    """
+    number_events(engine, parameters)
     has_channel = bool(present["events"] & {"channel", *CAMPAIGN_COLUMNS})
     if has_channel:
         engine.view("session_entries", query("sessions", "entries"))

@@ -207,14 +207,17 @@ def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozense
         if column.is_time
     ]
     rows_in, counts, unique = _count(engine, contract, typed, reasons)
-    kept = f"{contract.name}__kept" if contract.unique else contract.name
+    kept = f"{contract.name}__kept" if contract.unique else unique_rows(contract)
     refused = " OR ".join(f"({condition})" for reason, condition in reasons if counts[reason]) or "FALSE"
     engine.view(kept, query("staging", "kept", relation=typed, refused=refused))
     if contract.unique:
         expected = rows_in - sum(counts.values())
-        counts["duplicate"] = 0 if unique else expected - _distinct(engine, kept, contract.unique, expected)
+        counts["duplicate"] = (
+            0 if unique else expected - distinct_keys(engine, kept, contract.unique, expected)
+        )
         plain = query("staging", "typed", items="*", relation=kept)
-        engine.view(contract.name, _deduplicated(contract, kept) if counts["duplicate"] else plain)
+        engine.view(unique_rows(contract), _deduplicated(contract, kept) if counts["duplicate"] else plain)
+    engine.view(contract.name, query("staging", "typed", items="*", relation=unique_rows(contract)))
     return Staged(
         contract.name, present, rows_in, {reason: count for reason, count in counts.items() if count}
     )
@@ -256,7 +259,12 @@ def _increases(engine: Engine, contract: InputTable) -> str | None:
     return None
 
 
-def _distinct(engine: Engine, relation: str, unique: Sequence[str], expected: int) -> int:
+def unique_rows(contract: InputTable) -> str:
+    """The relation under a staged table, for a step that puts another one in its place."""
+    return f"{contract.name}__unique"
+
+
+def distinct_keys(engine: Engine, relation: str, unique: Sequence[str], expected: int) -> int:
     """How many keys there are. As many hashes as rows prove that none repeats; else the keys are counted."""
     hashes = query("staging", "distinct_keys", keys=engine.dialect.row_hash(unique), relation=relation)
     if engine.collect(hashes).to_pylist()[0]["n"] == expected:

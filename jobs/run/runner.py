@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.analyses.identity import IDENTITY_EDGES, stitch
 from jobs.contracts.errors import EngineError, InputError
 from jobs.contracts.parameters import parse, to_json
 from jobs.contracts.tables import ColumnType, OutputTable
@@ -131,11 +132,15 @@ def run_analysis(
 def _compute(
     analysis: Analysis, engine: Engine, parameters: Any, sources: Mapping[str, Source]
 ) -> tuple[dict[str, Staged], dict[str, pa.Table]]:
-    staged = {
-        table.name: stage(engine, table, sources[table.name])
+    more = analysis.more_columns(parameters)
+    tables = [
+        replace(table, columns=(*table.columns, *more.get(table.name, ())))
         for table in analysis.inputs
         if table.name in sources
-    }
+    ]
+    staged = {table.name: stage(engine, table, sources[table.name]) for table in tables}
+    if IDENTITY_EDGES.name in staged:
+        stitch(engine, parameters.stitch, tables)
     present = {table: info.present for table, info in staged.items()}
     relations = analysis.compute(engine, parameters, present)
     for table, reasons in analysis.count_excluded(engine, parameters, present).items():

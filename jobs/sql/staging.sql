@@ -28,6 +28,10 @@ SELECT * FROM $relation WHERE COALESCE(NOT ($refused), TRUE)
 -- How many rows differ in the unique key.
 SELECT COUNT(*) AS n FROM (SELECT 1 FROM $relation GROUP BY $keys) AS keys
 
+-- name: count
+-- How many rows there are.
+SELECT COUNT(*) AS n FROM $relation
+
 -- name: deduplicated
 -- One row for each unique key: the smallest in column order, so that it is the same one on every engine.
 SELECT $columns
