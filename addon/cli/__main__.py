@@ -226,6 +226,17 @@ def replay(
     raise typer.Exit(upkeep("replay", _home(home), *options))
 
 
+@app.command("forget-node")
+def forget_node(
+    node: Annotated[str, typer.Argument(help="Its id, the beginning of it, or its URL.")],
+    home: HomeOption = None,
+) -> None:
+    """Forget a node of a fleet whose disk is lost, so that queries stop to warn of it; not one that lives."""
+    from addon.cli.upkeep import upkeep
+
+    raise typer.Exit(upkeep("forget-node", _home(home), node))
+
+
 def main() -> None:
     """Run the command line; failures go to stderr and into the exit code."""
     if isinstance(sys.stdout, TextIOWrapper):

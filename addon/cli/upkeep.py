@@ -1,4 +1,4 @@
-"""``sluice fsck``, ``backup``, ``restore`` and ``replay``: the add-on's own program on a home folder."""
+"""``sluice fsck``, ``backup``, ``restore``, ``replay``, ``forget-node``: the add-on's program on a home."""
 
 from __future__ import annotations
 

@@ -80,9 +80,10 @@ class NodeStore:
             connection.execute(sa.update(NODES).where(NODES.c.id == node).values(values))
 
     def forget(self, node: str) -> bool:
-        """Remove a node that does not come back; False when there is none of this id."""
+        """Remove a node that does not come back; False when there is none of this id, or when it lives."""
+        dead = sa.and_(NODES.c.id == node, NODES.c.lease_until < self._clock.now())
         with self._database.write() as connection:
-            return connection.execute(sa.delete(NODES).where(NODES.c.id == node)).rowcount == 1
+            return connection.execute(sa.delete(NODES).where(dead)).rowcount == 1
 
     def all(self) -> list[Node]:
         """Return every node, those that left included."""

@@ -1,4 +1,4 @@
-"""``python -m addon.upkeep fsck|backup|restore|replay``: the operator's commands on a home folder."""
+"""``python -m addon.upkeep fsck|backup|restore|replay|forget-node``: the operator's commands on a home."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from addon.bootstrap import Addon, Settings, open_database, settings_from
 from addon.store.catalog import SqlCatalog
+from addon.store.nodes import NodeStore
 from addon.store.transfer import load
 from addon.upkeep.backup import back_up
 from addon.upkeep.delta_replay import replay as replay_log
 from addon.upkeep.fsck import fsck
+from addon.upkeep.nodes import forget_node
 from addon.upkeep.place import Place
 from addon.upkeep.replay import Replay
 from addon.upkeep.restore import Restored, become_another, copy_back, upload_tables
@@ -135,6 +137,17 @@ async def _replayed(settings: Settings, account_ids: set[int], *, letters: bool)
         database.close()
 
 
+def _forget_node(settings: Settings, options: argparse.Namespace) -> int:
+    with _opened(settings) as place:
+        if not place.database.shared:
+            raise InvalidInput(
+                "This home has no fleet: its database is its own.",
+                hint="Set SLUICE_ADDON_DATABASE_URL as for the nodes.",
+            )
+        print("\n".join(forget_node(NodeStore(place.database, SystemClock()), options.node)))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m addon.upkeep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -151,7 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="send what was put aside again; the service must be stopped")
     replay.add_argument("--dead-letters", action="store_true", help="the dead letters too")
     replay.set_defaults(run=_replay)
-    for command in (check, save, restore, replay):
+    forget = commands.add_parser("forget-node", help="forget a node of the fleet that does not come back")
+    forget.add_argument("node", metavar="ID", help="its id, the beginning of it, or its URL")
+    forget.set_defaults(run=_forget_node)
+    for command in (check, save, restore, replay, forget):
         command.add_argument("--home", type=Path, metavar="DIR", required=True)
     return parser
 
