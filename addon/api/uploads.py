@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from addon.api.auth import check_right, identify
+from addon.api.located import located, meta_of
 from addon.api.raw import MAX_BODY, Scope, answer_error, answer_json, headers_of, read_body
 from addon.ingest.files.compressed import unpacked
 from addon.ingest.files.options import (
@@ -24,7 +25,7 @@ from addon.ingest.files.options import (
     TimeFormat,
     dead_rows_text,
 )
-from addon.ingest.files.reading import read_file
+from addon.ingest.files.reading import clean_rows, read_file
 from addon.ingest.limits import IngestLimits
 from addon.models.accounts import Account, Right
 from addon.models.ingest import Batch, BodyKind
@@ -43,7 +44,9 @@ _MAX_ID = 255
 _MAX_NAME = 200
 _AT_ONCE = 2
 """Bodies read at once: each may take some hundred megabytes while it is."""
-_SMALL = 8 << 10
+_SMALL, _SMALL_LINES = 8 << 10, 128 << 10
+"""Bodies up to this many bytes are read on the event loop: a thread hop costs more. The second is for NDJSON
+that can stay as it is, which is found out at a gigabyte a second."""
 _LIMITS = IngestLimits()
 _TYPES = {
     "text/csv": FileFormat.CSV,
@@ -98,10 +101,9 @@ class UploadRoutes:
 
     async def _make(self, ref: TableRef) -> dict[str, Any]:
         catalog = self._services.catalog
-        # First the flush: what is left of a dropped table of this name must not come into the new one.
+        # The flush is for those who ask next whether an upload is stored.
         await self._services.ingestor.flush(ref.account_id)
-        await asyncio.to_thread(catalog.ensure_table, ref)
-        table = await asyncio.to_thread(catalog.table, ref)
+        table = await asyncio.to_thread(catalog.ensure_table, ref)
         return {"database": ref.database, "table": ref.table, "id": str(table.id)}
 
     async def _stored(self, ref: TableRef, upload_id: str) -> dict[str, Any]:
@@ -124,11 +126,14 @@ class UploadRoutes:
         except TooLarge as error:
             hint = "Use `sluice import`, which sends a file of any size in pieces."
             raise TooLarge(error.message, hint=hint) from error
-        async with self._reading:
-            found = await _read(body, options)
-        if not rooms.catalog.table_exists(ref):
-            await asyncio.to_thread(rooms.catalog.ensure_table, ref)
-        meta = {"file": query.get("name", "")[:_MAX_NAME]}
+        found = clean_rows(body, options, _LIMITS) if len(body) <= _SMALL_LINES else None
+        if found is None:
+            async with self._reading:
+                found = await _read(body, options)
+        table = await located(rooms.catalog, ref)
+        if table is None:
+            table = await asyncio.to_thread(rooms.catalog.ensure_table, ref)
+        meta = {"file": query.get("name", "")[:_MAX_NAME], **meta_of(table)}
         if found.bad:
             meta["bad"] = dead_rows_text(found.bad, _LIMITS.dead_letter_bytes, _LIMITS.dead_letters_per_batch)
         batch = Batch(
@@ -140,6 +145,7 @@ class UploadRoutes:
             rooms.clock.now(),
             upload_id,
             meta,
+            found.clean,
         )
         ack = await rooms.ingestor.append(batch)
         return {

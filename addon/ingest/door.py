@@ -51,6 +51,8 @@ def admit(batch: Batch, limits: IngestLimits) -> Admission:
         if len(boundaries(data)) == 1:
             raise InvalidInput("The body holds no rows.", hint="Send at least one row.")
         return Admission(len(data))
+    if batch.kind is BodyKind.NDJSON and batch.clean:
+        return Admission(len(batch.body), clean=True)
     if batch.kind is BodyKind.NDJSON:
         good, bad = check(batch.body, limits.record_bytes)
         if bad and not len(good):

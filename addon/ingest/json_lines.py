@@ -72,7 +72,7 @@ def check(body: bytes, record_bytes: int) -> tuple[pa.StringArray, list[BadLine]
     if body and not body.endswith(b"\n"):
         body += b"\n"
     lines = as_array(body)
-    if is_clean(body, lines) and _longest(lines) <= record_bytes:
+    if is_clean(body, lines) and longest(lines) <= record_bytes:
         return lines, []
     good, bad = [], []
     for number, line in _numbered(body):
@@ -84,7 +84,8 @@ def check(body: bytes, record_bytes: int) -> tuple[pa.StringArray, list[BadLine]
     return pa.array(good, pa.string()), bad
 
 
-def _longest(lines: pa.StringArray) -> int:
+def longest(lines: pa.StringArray) -> int:
+    """Return the bytes of the longest line."""
     if not len(lines):
         return 0
     offsets = np.frombuffer(lines.buffers()[1], np.int32)[lines.offset : lines.offset + len(lines) + 1]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FLUSH_FAILED = "flush_failed"
 UPKEEP_FAILED = "warehouse_upkeep_failed"
 RECOVERED = "wal_recovered"
-_SMALL_BODY = 16 << 10
+_SMALL_BODY, _SMALL_CLEAN_BODY = 16 << 10, 128 << 10
 """Bodies up to this many bytes are looked at on the event loop: a thread hop costs more."""
 _RETRY_S = 1.0
 _ISOLATE_AFTER, _GIVE_UP_AFTER = 3, 6
@@ -198,7 +198,7 @@ class IngestService:
         """
         check_size(batch, self.limits)
         self._check_room(len(batch.body))
-        if len(batch.body) <= _SMALL_BODY:
+        if len(batch.body) <= (_SMALL_CLEAN_BODY if batch.clean else _SMALL_BODY):
             admission, digest = self._look(batch)
         else:
             admission, digest = await asyncio.to_thread(self._look, batch)

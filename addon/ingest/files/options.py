@@ -61,6 +61,8 @@ class FileRows:
     lines: bytes
     rows: int
     bad: list[BadLine]
+    clean: bool = False
+    """The lines are the body as it came, each looked at, none of them blank."""
 
     def shown(self) -> list[dict[str, object]]:
         """Return the first bad rows as the answer names them."""
