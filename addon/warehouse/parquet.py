@@ -34,12 +34,14 @@ def _repetitive(table: pa.Table) -> list[str]:
 def encoding(table: pa.Table, *, fresh: bool = False) -> dict[str, Any]:
     """Return how a table is encoded, as ``pyarrow.parquet`` options; ``fresh`` for a flush's small file.
 
-    Fresh files are merged soon, so they take the codec that is quick to write. Texts that hardly repeat get
-    no min/max: comparing them costs a fifth of the writing, and a row group's range of random texts rules
-    nothing out.
+    Fresh files are merged soon, so they take the codec that is quick to write, and no text column has
+    min/max: comparing costs a fifth of the writing. In merged files those are without that hardly repeat: a
+    row group's range of random texts rules nothing out.
     """
     dictionary = _repetitive(table)
-    unordered = {item.name for item in table.schema if pa.types.is_string(item.type)} - set(dictionary)
+    unordered = {item.name for item in table.schema if pa.types.is_string(item.type)}
+    if not fresh:
+        unordered -= set(dictionary)
     return {
         "compression": "lz4" if fresh else "zstd",
         "compression_level": None if fresh else 1,
