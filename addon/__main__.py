@@ -18,9 +18,10 @@ import uvicorn
 import uvloop
 
 from addon.api.connection import GuardedProtocol
-from addon.bootstrap import Addon, Settings, initialise, settings_from
+from addon.bootstrap import Addon, initialise
 from addon.ingest.allocator import give_back_freed_memory
 from addon.receivers.service import Way
+from addon.settings import Settings, settings_from
 from platform_core.base.errors import SluiceError, Unavailable
 from platform_core.base.logs import configure_logs
 

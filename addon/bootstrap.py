@@ -6,8 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from addon.api.app import Application
@@ -35,6 +33,7 @@ from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
 from addon.receivers.service import Receivers
 from addon.receivers.service import Rooms as ReceiverRooms
+from addon.settings import Settings
 from addon.store.accounts import AccountStore
 from addon.store.audit import AuditLog, SsoTokenStore
 from addon.store.bulk import BulkStore
@@ -46,155 +45,15 @@ from addon.store.recent import KEEP_S
 from addon.store.resources import ResourceStore
 from addon.store.table_moves import TableMoves
 from addon.store.uploads import SqlUploadLedger
-from addon.warehouse.objects.opened import CACHE_BYTES, StoreSettings, open_objects
+from addon.warehouse.objects.opened import open_objects
 from addon.warehouse.retention import Expiry
 from addon.warehouse.store import DeltaWarehouse
 from platform_core.base.clock import Clock, SystemClock
-from platform_core.base.database import database_url
-from platform_core.base.errors import InvalidInput
 from platform_core.base.sandbox.client import SpawnerSandbox
-from platform_core.base.settings import load_settings
 
-PREFIX = "SLUICE_ADDON"
-ROLES = frozenset({"ingest", "api", "worker"})
 _LOCAL_ACCOUNT, _LOCAL_PLAN = "local", "premium"
-_HTTP_OFFSET, _TLS_OFFSET = 4, 5
-_SYSLOG_OFFSET, _SYSLOG_TLS_OFFSET, _FORWARD_OFFSET, _FORWARD_LOCAL_OFFSET = 6, 7, 8, 9
 _JOB_GRACE_S = 2.0
 _PUBLIC = "public.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """``SLUICE_ADDON_*`` variables; the command line wins over them."""
-
-    home: Path
-    port_base: int = 7080
-    role: str = "ingest,api,worker"
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    database_url: str | None = None
-    """PostgreSQL for a fleet; SQLite in the home folder by default."""
-    shared_folder: Path | None = None
-    """On a file system that all nodes see: results, analyses, and the tables unless ``store_url`` is set."""
-    host: str = "127.0.0.1"
-    """The address to listen on."""
-    node_url: str | None = None
-    """Where the other nodes of a fleet reach this one; the HTTP listener on 127.0.0.1 by default."""
-    public_url: str | None = None
-    """Where customers' clients reach the API; the HTTP listener on 127.0.0.1 by default."""
-    refuse_stale: bool = False
-    """Whether a query fails, instead of being answered with a warning, while a node is away."""
-    query_threads: int = 2
-    job_slots: int = 4
-    history_hours: float = 24.0
-    """How long a version of a table can be read after another has taken its place."""
-    sandbox_driver: str | None = None
-    docs_url: str = "https://localhost/docs"
-    store_url: str | None = None
-    """Where the tables are: ``file:///folder`` or ``s3://bucket/prefix``; the home folder by default."""
-    store_endpoint: str | None = None
-    store_region: str | None = None
-    store_access_key: str | None = field(default=None, repr=False)
-    store_secret_key: str | None = field(default=None, repr=False)
-    store_allow_http: bool = False
-    store_cache_bytes: int = CACHE_BYTES
-    trusted_proxies: str = ""
-    """Addresses and networks, comma-separated, whose X-Forwarded-For the event collectors believe."""
-    receivers: bool = True
-    """Whether syslog and the forward protocol are served."""
-    forward_local: bool = False
-    """Whether forward senders without a key are taken too, on a port of their own, for the local account."""
-
-    @property
-    def folder(self) -> Path:
-        """The add-on's own folder."""
-        return self.home / "addon"
-
-    @property
-    def http_port(self) -> int:
-        """Where everything is served without TLS."""
-        return self.port_base + _HTTP_OFFSET
-
-    @property
-    def tls_port(self) -> int:
-        """Where everything is served with TLS."""
-        return self.port_base + _TLS_OFFSET
-
-    @property
-    def syslog_port(self) -> int:
-        """Where syslog is taken over plain TCP."""
-        return self.port_base + _SYSLOG_OFFSET
-
-    @property
-    def syslog_tls_port(self) -> int:
-        """Where syslog is taken over TLS."""
-        return self.port_base + _SYSLOG_TLS_OFFSET
-
-    @property
-    def forward_port(self) -> int:
-        """Where the forward protocol is taken, with a shared key."""
-        return self.port_base + _FORWARD_OFFSET
-
-    @property
-    def forward_local_port(self) -> int:
-        """Where the forward protocol is taken without a key, for the local account."""
-        return self.port_base + _FORWARD_LOCAL_OFFSET
-
-    def store(self) -> StoreSettings:
-        """Return where the warehouse's files are."""
-        url = self.store_url
-        if url is None and self.shared_folder is not None:
-            url = (self.shared_folder.absolute() / "warehouse").as_uri()
-        return StoreSettings(
-            url,
-            self.store_endpoint,
-            self.store_region,
-            self.store_access_key,
-            self.store_secret_key,
-            self.store_allow_http,
-            self.store_cache_bytes,
-        )
-
-    def roles(self) -> frozenset[str]:
-        """Return the roles of this process.
-
-        Raises:
-            InvalidInput: one is unknown, or the combination cannot work.
-        """
-        chosen = frozenset(part.strip() for part in self.role.split(",") if part.strip())
-        if not chosen or chosen - ROLES:
-            raise InvalidInput(
-                f"The roles {self.role!r} are not valid.", hint="Choose from ingest, api and worker."
-            )
-        if chosen == ROLES:
-            return chosen
-        if self.database_url is None or database_url(self.database_url).get_backend_name() == "sqlite":
-            raise InvalidInput(
-                "Processes with roles apart need a database that they share: SQLite is one process's.",
-                hint="Set SLUICE_ADDON_DATABASE_URL=postgresql://…, or use --role ingest,api,worker.",
-            )
-        if self.shared_folder is None:
-            raise InvalidInput(
-                "Processes with roles apart need a folder that they share, for tables and results.",
-                hint="Set SLUICE_ADDON_SHARED_FOLDER to one folder for all of them.",
-            )
-        return chosen
-
-    @property
-    def shared(self) -> Path:
-        """Where results and analyses are, and the tables by default."""
-        return self.shared_folder or self.folder
-
-    @property
-    def own_url(self) -> str:
-        """Where this process's HTTP listener is reached."""
-        return (self.node_url or f"http://127.0.0.1:{self.http_port}").rstrip("/")
-
-
-def settings_from(environ_overrides: dict[str, Any]) -> Settings:
-    """Read the settings; ``environ_overrides`` are the command line's."""
-    return load_settings(Settings, PREFIX, **environ_overrides)
 
 
 def initialise(settings: Settings, public_tls: str | None) -> dict[str, Any]:

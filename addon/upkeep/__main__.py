@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from addon.bootstrap import Addon, Settings, open_database, settings_from
+from addon.bootstrap import Addon, open_database
+from addon.settings import Settings, settings_from
 from addon.store.catalog import SqlCatalog
 from addon.store.nodes import NodeStore
 from addon.store.transfer import load

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from addon.bootstrap import ROLES, Settings
+from addon.settings import ROLES, Settings
 from platform_core.base.errors import InvalidInput
 
 POSTGRES = "postgresql://u:p@localhost/x"

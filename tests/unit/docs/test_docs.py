@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import pytest
 import typer.main
 
-from addon.bootstrap import Settings as AddonSettings
 from addon.cli.__main__ import app
 from addon.cli.ports import Ports
 from addon.cli.recipe import Provider, recipe
+from addon.settings import Settings as AddonSettings
 from jobs.registry import names
 from platform_core.bootstrap import PlatformSettings
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from addon.__main__ import _listen_to_ways
-from addon.bootstrap import Settings
 from addon.receivers.service import Way
+from addon.settings import Settings
 from tests.ports import free_base
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from addon.bootstrap import initialise, settings_from
+from addon.bootstrap import initialise
+from addon.settings import settings_from
 from addon.store.database import Database
 from addon.store.nodes import NODE_LEASE_S, NodeStore
 from addon.upkeep.__main__ import main
