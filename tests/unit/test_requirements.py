@@ -16,8 +16,11 @@ PACKAGES = ("platform_core", "addon", "jobs")
 FOR_TYPES_ONLY = {"_typeshed"}
 
 
-def plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def plain(line: str) -> str:
+    """Return the distribution's name of a line, without extras and versions."""
+    name = re.match(r"[\w.-]+", line)
+    assert name is not None, line
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
 def named() -> tuple[set[str], set[str]]:
