@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from jobs.contracts.parameters import choice, parameter
 from jobs.contracts.tables import InputTable, seconds, varchar
-from jobs.engine.staging import distinct_keys, unique_rows
+from jobs.engine.staging import unique_rows
 from jobs.engine.text import query
+from jobs.engine.uniqueness import distinct_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -82,6 +82,9 @@ class Dialect(Protocol):
         cheap way to ask.
         """
 
+    def bitmap_count(self, column: str, low: int, high: int) -> str | None:
+        """How many integers of low..high a column holds, by one bit for each; None without bitmaps."""
+
     def row_hash(self, columns: Sequence[str]) -> str:
         """A 64-bit hash of some columns: equal for equal values."""
 

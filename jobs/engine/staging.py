@@ -9,6 +9,7 @@ from jobs.contracts.errors import InputError
 from jobs.contracts.tables import MAX_TIME, Column, ColumnType, InputTable
 from jobs.engine.port import Engine, Kind, SourceColumn
 from jobs.engine.text import query
+from jobs.engine.uniqueness import distinct_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -206,15 +207,13 @@ def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozense
         for column in present_columns
         if column.is_time
     ]
-    rows_in, counts, unique = _count(engine, contract, typed, reasons)
+    rows_in, counts = _count(engine, contract, typed, reasons, _clean(present_columns))
     kept = f"{contract.name}__kept" if contract.unique else unique_rows(contract)
     refused = " OR ".join(f"({condition})" for reason, condition in reasons if counts[reason]) or "FALSE"
     engine.view(kept, query("staging", "kept", relation=typed, refused=refused))
     if contract.unique:
         expected = rows_in - sum(counts.values())
-        counts["duplicate"] = (
-            0 if unique else expected - distinct_keys(engine, kept, contract.unique, expected)
-        )
+        counts["duplicate"] = expected - distinct_keys(engine, kept, contract.unique, expected)
         plain = query("staging", "typed", items="*", relation=kept)
         engine.view(unique_rows(contract), _deduplicated(contract, kept) if counts["duplicate"] else plain)
     engine.view(contract.name, query("staging", "typed", items="*", relation=unique_rows(contract)))
@@ -223,22 +222,29 @@ def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozense
     )
 
 
-def _count(
-    engine: Engine, contract: InputTable, typed: str, reasons: Sequence[tuple[str, str]]
-) -> tuple[int, dict[str, int], bool]:
-    """Rows, rows for each reason, and whether the same pass showed the key to be unique.
+def _clean(columns: Sequence[Column]) -> str:
+    """The aggregate that is TRUE of a table without any row to exclude."""
+    tests = [f"COUNT({column.name}) = COUNT(*)" for column in columns if not column.nullable]
+    tests += [
+        f"COALESCE(MIN({column.name}) >= 0 AND MAX({column.name}) <= {MAX_TIME}, TRUE)"
+        for column in columns
+        if column.is_time
+    ]
+    return " AND ".join(tests) or "TRUE"
 
-    A row with several reasons counts under the first.
+
+def _count(
+    engine: Engine, contract: InputTable, typed: str, reasons: Sequence[tuple[str, str]], clean: str
+) -> tuple[int, dict[str, int]]:
+    """Rows, and rows for each reason. A row with several reasons counts under the first.
+
+    That there is no such row at all is far cheaper to see, so that is asked first.
     """
+    facts = engine.collect(query("staging", "facts", clean=clean, relation=typed)).to_pylist()[0]
+    if facts["clean"]:
+        return facts["n"], {name: 0 for name, _ in reasons}
     cases = " ".join(f"WHEN {condition} THEN {index}" for index, (_, condition) in enumerate(reasons))
-    sql = query(
-        "staging",
-        "reasons",
-        cases=cases or "WHEN FALSE THEN -1",
-        increases=_increases(engine, contract) or "FALSE",
-        relation=typed,
-    )
-    rows = engine.collect(sql).to_pylist()
+    rows = engine.collect(query("staging", "reasons", cases=cases, relation=typed)).to_pylist()
     by_index = {row["reason"]: row["n"] for row in rows}
     counts = {name: by_index.get(index, 0) for index, (name, _) in enumerate(reasons)}
     rows_in = sum(by_index.values())
@@ -248,30 +254,12 @@ def _count(
             f"{contract.name}: every time is outside 0..{MAX_TIME} seconds;"
             " are these milliseconds or microseconds?"
         )
-    return rows_in, counts, all(row["increases"] for row in rows)
-
-
-def _increases(engine: Engine, contract: InputTable) -> str | None:
-    """Rows in the order of their numbers are unique; most logs are, and that is far cheaper to see."""
-    integers = {column.name for column in contract.columns if column.type is ColumnType.BIGINT}
-    if contract.unique and contract.unique[-1] in integers:
-        return engine.dialect.increases(contract.unique[-1])
-    return None
+    return rows_in, counts
 
 
 def unique_rows(contract: InputTable) -> str:
     """The relation under a staged table, for a step that puts another one in its place."""
     return f"{contract.name}__unique"
-
-
-def distinct_keys(engine: Engine, relation: str, unique: Sequence[str], expected: int) -> int:
-    """How many keys there are. As many hashes as rows prove that none repeats; else the keys are counted."""
-    hashes = query("staging", "distinct_keys", keys=engine.dialect.row_hash(unique), relation=relation)
-    if engine.collect(hashes).to_pylist()[0]["n"] == expected:
-        return expected
-    keys = query("staging", "distinct_keys", keys=", ".join(unique), relation=relation)
-    count: int = engine.collect(keys).to_pylist()[0]["n"]
-    return count
 
 
 def _deduplicated(contract: InputTable, kept: str) -> str:

@@ -92,6 +92,10 @@ class DuckDialect:
         lowest = "CAST('-9223372036854775808' AS BIGINT)"
         return f"COALESCE({column} > LAG({column}, 1, {lowest}) OVER (), FALSE)"
 
+    def bitmap_count(self, column: str, low: int, high: int) -> str | None:
+        """A bit string of low..high."""
+        return f"bit_count(bitstring_agg({column}, {low}, {high}))"
+
     def row_hash(self, columns: Sequence[str]) -> str:
         """DuckDB's own hash."""
         return f"hash({', '.join(columns)})"

@@ -129,6 +129,10 @@ class SparkDialect:
         """Not to be had: rows lie in partitions."""
         return None
 
+    def bitmap_count(self, column: str, low: int, high: int) -> str | None:  # noqa: ARG002 - for all engines
+        """Not over any range of integers."""
+        return None
+
     def row_hash(self, columns: Sequence[str]) -> str:
         """Spark's 64-bit hash."""
         return f"xxhash64({', '.join(columns)})"

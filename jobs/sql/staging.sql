@@ -16,13 +16,29 @@ WHERE $name LIKE '%.%' OR LOWER($name) LIKE '%e%'
 
 -- name: reasons
 -- Rows by the first reason to exclude them; -1 is none.
-SELECT reason, COUNT(*) AS n, BOOL_AND(increases) AS increases
-FROM (SELECT CASE $cases ELSE -1 END AS reason, $increases AS increases FROM $relation) AS judged
+SELECT reason, COUNT(*) AS n
+FROM (SELECT CASE $cases ELSE -1 END AS reason FROM $relation) AS judged
 GROUP BY reason
+
+-- name: facts
+-- How many rows there are, and whether none is to be excluded.
+SELECT COUNT(*) AS n, $clean AS clean FROM $relation
+
+-- name: increases
+-- Whether every row has a larger number than the one read before it.
+SELECT BOOL_AND(increases) AS increases FROM (SELECT $increases AS increases FROM $relation) AS compared
 
 -- name: kept
 -- Rows that no reason excludes.
 SELECT * FROM $relation WHERE COALESCE(NOT ($refused), TRUE)
+
+-- name: bounds
+-- The range of an integer column.
+SELECT MIN($column) AS low, MAX($column) AS high FROM $relation
+
+-- name: one_number
+-- An aggregate.
+SELECT $number AS n FROM $relation
 
 -- name: distinct_keys
 -- How many rows differ in the unique key.
