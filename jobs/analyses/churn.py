@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import Analysis, Present
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import EVENTS, TRANSACTIONS
 from jobs.analyses.zones import Calendar, calendar
 from jobs.contracts.errors import InputError, ParameterError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(StitchParameters):
     """Parameters of `churn`."""
 
     period: str = parameter(
@@ -89,7 +90,9 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     if first is None:
         row = engine.collect("SELECT MIN(period) AS first FROM churn_active").to_pylist()[0]
         first = last + 1 if row["first"] is None else row["first"]
-    engine.view("churn_grid", query("churn", "grid", periods=engine.dialect.series(literal(first), literal(last))))
+    engine.view(
+        "churn_grid", query("churn", "grid", periods=engine.dialect.series(literal(first), literal(last)))
+    )
     engine.view(
         "churn",
         query(
@@ -133,6 +136,7 @@ ANALYSIS = Analysis(
     inputs=(
         dataclasses.replace(EVENTS, required=False),
         dataclasses.replace(TRANSACTIONS, required=False),
+        IDENTITY_EDGES,
     ),
     outputs=(
         OutputTable(

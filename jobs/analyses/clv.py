@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobs.analyses import clv_models, customer_summary
 from jobs.analyses.analysis import Analysis, Present
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import CUSTOMER_SUMMARY, TRANSACTIONS
 from jobs.contracts.errors import InputError, ParameterError
 from jobs.contracts.parameters import (
@@ -31,7 +32,7 @@ _WEEK = 7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(StitchParameters):
     """Parameters of `clv`."""
 
     model: str = parameter(
@@ -97,6 +98,11 @@ def _check_inputs(given: frozenset[str]) -> None:
     if len(given & {"transactions", "customer_summary"}) != 1:
         raise InputError(
             "clv reads transactions or customer_summary: give one of the two, as --input transactions=FILE"
+        )
+    if {"customer_summary", IDENTITY_EDGES.name} <= given:
+        raise InputError(
+            "clv cannot join customers that are summed up already: give transactions with identity_edges,"
+            " or make customer_summary with them"
         )
 
 
@@ -173,7 +179,7 @@ ANALYSIS = Analysis(
     name="clv",
     version=1,
     summary="the chance that each customer still is one, their purchases to come, and their worth",
-    inputs=(dataclasses.replace(TRANSACTIONS, required=False), CUSTOMER_SUMMARY),
+    inputs=(dataclasses.replace(TRANSACTIONS, required=False), CUSTOMER_SUMMARY, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "clv",

@@ -1,4 +1,4 @@
-"""The models behind `clv`: from the engine's counted groups to fits, predictions, and tables that report them."""
+"""The models behind `clv`: from the engine's counted groups to fits, predictions and tables."""
 
 from __future__ import annotations
 
@@ -101,15 +101,28 @@ def fit(customers: Groups, spent: Spending, choices: Choices) -> Fitted:
 def _purchases(customers: Groups, choices: Choices) -> Fit:
     model = _MODELS[choices.model]
     names: tuple[str, ...] = model.NAMES
-    counted = {"customers": customers.customers, "groups": len(customers.count)}
     if not len(customers.count):
         return Fit(Status.NO_CUSTOMERS, names, message="there are no customers")
     if choices.model_parameters is not None:
         with np.errstate(all="ignore"):
             whole = float(customers.count @ model.log_likelihood(choices.model_parameters, customers))
-        return Fit(Status.GIVEN, names, choices.model_parameters, whole, message="not fitted", **counted)
+        return Fit(
+            Status.GIVEN,
+            names,
+            choices.model_parameters,
+            whole,
+            customers=customers.customers,
+            groups=len(customers.count),
+            message="not fitted",
+        )
     if not customers.has_repeats:
-        return Fit(Status.NO_REPEATS, names, message="no customer bought in more than one period", **counted)
+        return Fit(
+            Status.NO_REPEATS,
+            names,
+            customers=customers.customers,
+            groups=len(customers.count),
+            message="no customer bought in more than one period",
+        )
     return maximise(model.likelihood(customers))
 
 
@@ -126,7 +139,7 @@ def _values(spent: Spending, choices: Choices) -> Fit:
 
 
 def predict(fitted: Fitted, choices: Choices) -> pa.Table:
-    """For each group: p_alive, expected_purchases, and the purchases with each period's discount taken off."""
+    """For each group: p_alive, expected_purchases, and purchases with each period's discount taken off."""
     who = fitted.customers
     columns: dict[str, Floats | None] = dict.fromkeys(("p_alive", "expected_purchases", "discounted"))
     if fitted.predicts_purchases(choices):

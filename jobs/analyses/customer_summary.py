@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import SECONDS_PER_DAY, Analysis, Present
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import TRANSACTIONS
 from jobs.analyses.zones import UTC_ONLY, Calendar, calendar
 from jobs.contracts.errors import ParameterError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(StitchParameters):
     """Parameters of `customer_summary`."""
 
     end: int | str | None = parameter(
@@ -31,7 +32,7 @@ class Parameters:
     calibration_end: int | str | None = parameter(
         None,
         optional(moment()),
-        "also make customer_holdout: the summary up to this day, included, and what came after it up to `end`",
+        "also make customer_holdout: the summary up to this day, included, and what came after it",
         unit="Unix seconds",
         aliases=("E1",),
     )
@@ -134,7 +135,7 @@ ANALYSIS = Analysis(
     name="customer_summary",
     version=2,
     summary="frequency, recency, T and mean value of every customer",
-    inputs=(TRANSACTIONS,),
+    inputs=(TRANSACTIONS, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "customer_summary",

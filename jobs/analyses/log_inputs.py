@@ -1,4 +1,4 @@
-"""The input contracts of what the add-on writes about apps: the tables of its database `logs`, and its meters."""
+"""The input contracts of what the add-on knows: the tables of its database `logs`, and its meters."""
 
 from __future__ import annotations
 

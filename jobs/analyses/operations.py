@@ -147,7 +147,7 @@ def _times(name: str) -> tuple[Column, ...]:
 ANALYSIS = Analysis(
     name="operations",
     version=1,
-    summary="requests, error rates, latency percentiles, H, R and L codes, restarts and metrics from the logs",
+    summary="requests, error rates, latencies, H, R and L codes, restarts and metrics from the logs",
     inputs=(ROUTER, APP_LOG, DYNO, METRICS),
     outputs=(
         OutputTable(

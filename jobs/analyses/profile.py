@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobs.analyses import clv, rfm, sessions
 from jobs.analyses.analysis import Analysis, Present
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import CHANNEL_SOURCES, EVENTS, RFM_SEGMENTS, TRANSACTIONS
 from jobs.analyses.zones import Calendar, calendar
 from jobs.contracts.errors import InputError
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 #: Twelve months in model periods of clv, weeks.
 _YEAR = 52
+#: A shared computer may have been thousands of visitors.
+_ALIASES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(StitchParameters):
     """Parameters of `profile`."""
 
     as_of: int | str | None = parameter(
@@ -65,8 +68,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     `segment` are as in `rfm` by ntile, NULL for somebody who never bought. `p_alive` and `clv_12m_minor` (52
     weeks, without a discount) are as in `clv`, NULL also where its model does not fit the data; `clv_models`
     says so. `top_event` is the most frequent event, the first in byte order where several are.
-    `days_since_last` counts days of `zone` since last_seen. `aliases` lists the ids that were mapped to this
-    one, empty where none were.
+    `days_since_last` counts days of `zone` since last_seen. `aliases` lists the ids that `identity_edges`
+    mapped to this one, the first 100 in byte order, joined by commas; empty where none were.
     """
     _fill_in(engine, parameters, present)
     events = "events" if "events" in present else "profile_no_events"
@@ -78,7 +81,7 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     _money(engine, parameters, present, cal.start_of(day), until)
     engine.view("profile_seen", query("profile", "seen", events=events, until=literal(until)))
     engine.view("profile_top_events", query("profile", "top_events", events=events, until=literal(until)))
-    engine.view("profile_aliases", query("profile", "no_aliases"))
+    _aliases(engine, parameters, present)
     engine.view(
         "profile",
         query("profile", "profile", as_of_day=literal(day), last_day=cal.index("seen.last_seen")),
@@ -117,6 +120,14 @@ def _activity(engine: Engine, parameters: Parameters, present: Present, until: i
     engine.view("profile_visits", query("profile", "visits", sessions=visits))
 
 
+def _aliases(engine: Engine, parameters: Parameters, present: Present) -> None:
+    if IDENTITY_EDGES.name not in present or parameters.stitch == "none":
+        engine.view("profile_aliases", query("profile", "no_aliases"))
+        return
+    joined = engine.dialect.ordered_concat("id", ",", "id")
+    engine.view("profile_aliases", query("profile", "aliases", joined=joined, max_aliases=literal(_ALIASES)))
+
+
 def _money(engine: Engine, parameters: Parameters, present: Present, day_start: int, until: int) -> None:
     engine.view("profile_money", query("profile", "money", until=literal(until)))
     given = present if "transactions" in present else {**present, "transactions": frozenset[str]()}
@@ -141,6 +152,7 @@ ANALYSIS = Analysis(
         dataclasses.replace(TRANSACTIONS, required=False),
         CHANNEL_SOURCES,
         RFM_SEGMENTS,
+        IDENTITY_EDGES,
     ),
     outputs=(
         OutputTable(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import SECONDS_PER_DAY, Analysis, Present
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import EVENTS
 from jobs.analyses.zones import Calendar, calendar
 from jobs.contracts.errors import ParameterError
@@ -23,7 +24,7 @@ _USERS = {"day_n": "users_at", "rolling": "users_at", "unbounded": "users_from",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(StitchParameters):
     """Parameters of `retention`."""
 
     mode: str = parameter("day_n", choice(*_USERS), "what counts as retained at an age")
@@ -77,17 +78,19 @@ class _Last:
     """The last period included.
 
     Attributes:
-        number: of the period.
+        first: the number of the first period that holds an event.
+        number: of the last period.
         second: its last one.
         ended: whether `data_through` or any event reaches that second.
     """
 
+    first: int
     number: int
     second: int
     ended: bool
 
 
-def _reach(engine: Engine, parameters: Parameters, cal: Calendar) -> tuple[int, _Last]:
+def _reach(engine: Engine, parameters: Parameters, cal: Calendar) -> _Last:
     """The first period that holds an event, and the last one included."""
     row = engine.collect(query("staging", "time_range", relation="events")).to_pylist()[0]
     latest = row["latest"] or 0
@@ -96,8 +99,8 @@ def _reach(engine: Engine, parameters: Parameters, cal: Calendar) -> tuple[int, 
         second = cal.moment(parameters.data_through, end_of_day=True)
     number = cal.period_of(second)
     last_second = cal.start_of(number + 1) - 1
-    last = _Last(number, last_second, max(second, latest) >= last_second)
-    return cal.period_of(row["earliest"] or 0), last
+    ended = max(second, latest) >= last_second
+    return _Last(cal.period_of(row["earliest"] or 0), number, last_second, ended)
 
 
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
@@ -115,14 +118,14 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     A cell exists only when the cohort has lived through it (cohort + age, or + high, is at most the
     period of `data_through`): later cells are absent, never zero. `mature` is false where the last period
     of the cell is that of `data_through` and neither `data_through` nor any event reaches its last
-    second; for `rolling` also where the age's 24 hours of the cohort's latest user are not all covered. `rate` is
-    users / cohort_size, a fraction. `breakdown` is the property of the start event, `(all)` without one.
+    second; for `rolling` also where the age's 24 hours of the cohort's latest user are not all over. `rate`
+    is users / cohort_size, a fraction. `breakdown` is the property of the start event, `(all)` without one.
     `retention_pooled` adds up mature cells only.
     """
     cal = calendar(engine, parameters.period, parameters.zone, "events", parameters.data_through)
-    first, last = _reach(engine, parameters, cal)
-    if parameters.mode != "rolling" and last.number - first < BITS:
-        _by_patterns(engine, parameters, present, cal, first, last)
+    last = _reach(engine, parameters, cal)
+    if parameters.mode != "rolling" and last.number - last.first < BITS:
+        _by_patterns(engine, parameters, present, cal, last)
     else:
         _by_periods(engine, parameters, present, cal, last)
     engine.materialize(
@@ -164,11 +167,11 @@ def _of_users(parameters: Parameters, present: Present, last: _Last) -> dict[str
 
 
 def _by_patterns(
-    engine: Engine, parameters: Parameters, present: Present, cal: Calendar, first: int, last: _Last
+    engine: Engine, parameters: Parameters, present: Present, cal: Calendar, last: _Last
 ) -> None:
     """Count users by the set of their ages, in one pass that keeps one number for each user."""
     dialect = engine.dialect
-    one = literal(1)
+    one, first = literal(1), last.first
     bit = dialect.shift_left(one, f"{cal.index('time')} - {first}")
     engine.materialize(
         "retention_user_patterns",
@@ -199,7 +202,7 @@ def _by_patterns(
 
 
 def _by_periods(engine: Engine, parameters: Parameters, present: Present, cal: Calendar, last: _Last) -> None:
-    """Count users by their ages, with a row for each user and age: any number of periods, and rolling days."""
+    """Count users by their ages, a row for each user and age: any number of periods, and rolling days."""
     places = _of_users(parameters, present, last)
     engine.materialize(
         "retention_user_periods", query("retention", "user_periods", period=cal.index("time"), **places)
@@ -234,7 +237,7 @@ ANALYSIS = Analysis(
     name="retention",
     version=3,
     summary="how many users of each cohort came back at each age",
-    inputs=(EVENTS,),
+    inputs=(EVENTS, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "retention",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.customer_summary import last_day
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import RFM_SEGMENTS, TRANSACTIONS, shipped
 from jobs.analyses.zones import calendar
 from jobs.contracts.errors import ParameterError
@@ -22,7 +23,7 @@ _CUTS = optional(listing(number(), low=1, high=8, unique=True))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(StitchParameters):
     """Parameters of `rfm`."""
 
     as_of: int | str | None = parameter(
@@ -104,7 +105,7 @@ ANALYSIS = Analysis(
     name="rfm",
     version=2,
     summary="recency, frequency and money scores of every customer, with a named segment",
-    inputs=(TRANSACTIONS, RFM_SEGMENTS),
+    inputs=(TRANSACTIONS, RFM_SEGMENTS, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "rfm",

@@ -169,7 +169,7 @@ def instant(*, end_of_day: bool = False) -> tuple[str, Check]:
 
 
 def moment() -> tuple[str, Check]:
-    """Unix seconds, or an ISO date or date-time. A plain date stays text: the analysis's zone says when it is."""
+    """Unix seconds, or an ISO date or date-time. A plain date stays text: a zone says when it is."""
     allowed = "Unix seconds or an ISO date"
 
     def check(name: str, value: Any) -> int | str:

@@ -63,14 +63,14 @@ GROUP BY customer_id
 
 -- name: aliases
 -- The ids that a customer was known under before, in byte order.
-SELECT user_id AS customer_id, $joined AS aliases
+SELECT canonical AS customer_id, $joined AS aliases
 FROM (
-    SELECT user_id, anonymous_id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY anonymous_id) AS place
-    FROM $mapped
-    WHERE anonymous_id <> user_id
+    SELECT canonical, id, ROW_NUMBER() OVER (PARTITION BY canonical ORDER BY id) AS place
+    FROM identity_map
+    WHERE id <> canonical
 ) AS placed
 WHERE place <= $max_aliases
-GROUP BY user_id
+GROUP BY canonical
 
 -- name: no_aliases
 -- Nobody was known under another id.

@@ -26,14 +26,14 @@ _NEAR = 1e-5
 
 def likelihood(groups: Groups) -> Likelihood:
     """The mean negative log-likelihood of the groups, with its gradient."""
-    total = groups.count.sum()
+    customers = float(groups.customers)
 
     def value(logs: Floats) -> float:
-        return -float(groups.count @ log_likelihood(np.exp(logs), groups)) / total
+        return -float(groups.count @ log_likelihood(np.exp(logs), groups)) / customers
 
     def slope(logs: Floats) -> Floats:
         parameters = np.exp(logs)
-        found: Floats = -(_slopes(parameters, groups) @ groups.count) * parameters / total
+        found: Floats = -(_slopes(parameters, groups) @ groups.count) * parameters / customers
         return found
 
     span = float(np.log(np.average(np.maximum(groups.T, 1e-9), weights=groups.count)))
@@ -94,7 +94,7 @@ def _slopes(parameters: Floats, groups: Groups) -> Floats:
 
 
 def alive(parameters: Sequence[float], groups: Groups) -> Floats:
-    """The chance that a customer has not dropped out; 1 for those who never came back, as the model has it."""
+    """The chance that a customer has not dropped out; 1 for those who never came back."""
     kept, gone = _terms(parameters, groups)
     found: Floats = special.expit(kept - gone)
     return found
@@ -103,11 +103,11 @@ def alive(parameters: Sequence[float], groups: Groups) -> Floats:
 def expected(parameters: Sequence[float], groups: Groups, periods: float) -> Floats:
     """Purchases to be expected of each customer in the next `periods` model periods."""
     r, alpha, a, b = parameters
-    x, T = groups.x, groups.T
+    x, until = groups.x, groups.T
 
     def purchases(drop: float, stay: float) -> Floats:
         # Euler's transformation takes the powers of large x out of the hypergeometric function.
-        rest = (alpha + T) / (alpha + T + periods)
+        rest = (alpha + until) / (alpha + until + periods)
         series = special.hyp2f1(drop - 1, drop + stay - 1 - r, drop + stay + x - 1, 1 - rest)
         found: Floats = (drop + stay + x - 1) / (drop - 1) * (1 - rest ** (drop - 1) * series)
         return found

@@ -17,13 +17,15 @@ Floats = npt.NDArray[np.float64]
 
 #: Logarithms of parameters are sought between -BOUND and BOUND.
 BOUND = 14.0
-#: A mean log-likelihood whose slope is steeper than this, for a change of a parameter by a factor, is not done.
+#: Where the mean log-likelihood is steeper than this in a parameter's logarithm, the fit is not done.
 _STEEP = 1e-5
 #: A standard error of a logarithm beyond this: the parameter may as well be twenty times larger or smaller.
 _VAGUE = 3.0
 _STEP = 1e-4
 _NOWHERE = 1e12
 _FLAT = 1e-6
+#: A smaller share of a parameter in a flat direction is rounding.
+_ROUNDING = 1e-12
 
 
 class Status(StrEnum):
@@ -197,4 +199,5 @@ def _standard_errors(likelihood: Likelihood, logs: Floats) -> Floats:
     with np.errstate(divide="ignore"):
         spread = np.where(sizes > 0, 1 / np.maximum(sizes, 1e-300), np.inf)
     weights = directions**2
-    return np.sqrt(np.where(weights > 1e-12, weights, 0.0) @ np.minimum(spread, 1e300))
+    found: Floats = np.sqrt(np.where(weights > _ROUNDING, weights, 0.0) @ np.minimum(spread, 1e300))
+    return found

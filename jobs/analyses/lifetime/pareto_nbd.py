@@ -25,10 +25,10 @@ NAMES = ("r", "alpha", "s", "beta")
 
 def likelihood(groups: Groups) -> Likelihood:
     """The mean negative log-likelihood of the groups."""
-    total = groups.count.sum()
+    customers = float(groups.customers)
 
     def value(logs: Floats) -> float:
-        return -float(groups.count @ log_likelihood(np.exp(logs), groups)) / total
+        return -float(groups.count @ log_likelihood(np.exp(logs), groups)) / customers
 
     span = float(np.log(np.average(np.maximum(groups.T, 1e-9), weights=groups.count)))
     starts = ((0.0, span, 0.0, span), (-1.0, span - 1, -1.0, span - 1), (0.0, span, -2.0, span + 1))
@@ -52,16 +52,16 @@ def log_likelihood(parameters: Sequence[float] | Floats, groups: Groups) -> Floa
 def _terms(parameters: Sequence[float] | Floats, groups: Groups) -> tuple[Floats, Floats]:
     """Logarithms of the two ways to have been silent since tx: still a customer, or gone since."""
     r, alpha, s, beta = parameters
-    x, T = groups.x, groups.T
-    kept = -(r + x) * np.log(alpha + T) - s * np.log(beta + T)
-    early, late = _tail(parameters, x, groups.tx), _tail(parameters, x, T)
+    x, until = groups.x, groups.T
+    kept = -(r + x) * np.log(alpha + until) - s * np.log(beta + until)
+    early, late = _tail(parameters, x, groups.tx), _tail(parameters, x, until)
     with np.errstate(divide="ignore", invalid="ignore"):
         between = early + np.log(-np.expm1(np.minimum(late - early, 0.0)))
-    return kept, np.log(s) - np.log(r + s + x) + np.where(T > groups.tx, between, -np.inf)
+    return kept, np.log(s) - np.log(r + s + x) + np.where(groups.tx < until, between, -np.inf)
 
 
 def _tail(parameters: Sequence[float] | Floats, x: Floats, time: Floats) -> Floats:
-    """Log of (r+s+x)/s times the chance to drop out after `time`, unscaled; the difference of two is one span.
+    """Log of (r+s+x)/s times the chance to drop out after `time`, unscaled; two of them bound a span.
 
     Euler's transformation leaves a hypergeometric function between 1 and (r+s+x)/s for any x, and the powers
     of x stay in the logarithm.

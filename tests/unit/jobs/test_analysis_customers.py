@@ -51,6 +51,63 @@ def test_the_summary_equals_a_plain_computation(run: Any, rows: list[Any], last:
     } == wanted
 
 
+@settings(max_examples=30, deadline=None)
+@given(transaction_rows, st.integers(0, 20), st.integers(1, 10), st.sampled_from(["day", "week"]))
+def test_the_holdout_equals_a_plain_computation(
+    run: Any, rows: list[Any], split: int, ahead: int, unit: str
+) -> None:
+    last, step = split + ahead, {"day": 1, "week": 7}[unit]
+    params = {"calibration_end": split * DAY, "end": last * DAY, "unit": unit}
+    result = run("customer_summary", {"transactions": rows}, params)
+    known = run("customer_summary", {"transactions": rows}, {"end": split * DAY, "unit": unit})
+    later: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for row in rows:
+        day = row["time"] // DAY
+        if row["amount_minor"] >= 0 and split < day <= last:
+            period = day if unit == "day" else (day + 3) // 7
+            later[row["customer_id"]][period] += row["amount_minor"]
+    wanted = [
+        {
+            "customer_id": row["customer_id"],
+            "frequency_cal": row["frequency"],
+            "recency_cal": row["recency"],
+            "T_cal": row["T"],
+            "monetary_minor_cal": row["monetary_minor"],
+            "frequency_holdout": len(later[row["customer_id"]]),
+            "monetary_holdout": sum(later[row["customer_id"]].values())
+            / max(len(later[row["customer_id"]]), 1),
+            "duration": ahead / step,
+            "unit": unit,
+        }
+        for row in known.tables["customer_summary"].to_pylist()
+    ]
+    assert result.tables["customer_holdout"].to_pylist() == wanted
+
+
+def test_cdnow_holds_out_what_the_paper_holds_out(run: Any) -> None:
+    """1,882 further purchases of the 2,357 customers in the 39 weeks to June 1998 (Fader, Hardie, Lee 2005)."""
+    params = {"calibration_end": "1997-09-30", "end": "1998-06-30", "freq_multiplier": 7}
+    rows = run("customer_summary", {"transactions": cdnow()}, params).tables["customer_holdout"].to_pylist()
+    assert (len(rows), sum(row["frequency_holdout"] for row in rows)) == (2357, 1882)
+    assert rows[0]["duration"] == 39.0
+
+
+def test_a_holdout_of_nothing_is_refused(run: Any) -> None:
+    rows = [{"customer_id": "c", "time": 5 * DAY, "amount_minor": 1}]
+    with pytest.raises(ParameterError, match=r"parameter calibration_end: .* give a day before `end`"):
+        run("customer_summary", {"transactions": rows}, {"calibration_end": 5 * DAY})
+
+
+def test_a_day_is_a_day_of_the_zone(run: Any) -> None:
+    """23:30 and 00:30 UTC are one day in Berlin, and two in Reykjavik."""
+    rows = [{"customer_id": "c", "time": 20 * DAY + 1_800 * half, "amount_minor": 1} for half in (-1, 1)]
+    for zone, frequency in (("Europe/Berlin", 0), ("Atlantic/Reykjavik", 1), ("UTC", 1)):
+        table = run("customer_summary", {"transactions": rows}, {"zone": zone}).tables["customer_summary"]
+        assert table.column("frequency").to_pylist() == [frequency]
+        days = run("rfm", {"transactions": rows}, {"zone": zone}).tables["rfm"]
+        assert days.column("frequency").to_pylist() == [frequency + 1]
+
+
 def tile(position: int, count: int, buckets: int) -> int:
     """SQL's NTILE: the first groups are the larger ones."""
     size, larger = divmod(count, buckets)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.analyses import retention
 from jobs.contracts.errors import ParameterError
 
 DAY = 86_400
@@ -118,3 +120,69 @@ def test_a_breakdown_takes_the_value_of_the_start(run: Any) -> None:
 def test_impossible_parameters_are_refused(run: Any, params: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match="is not allowed"):
         run("retention", {"events": visits(0)}, params)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("uvwx"),
+            st.integers(1_711_000_000, 1_713_000_000),
+            st.sampled_from(["start", "back"]),
+            st.sampled_from(["ios", "web"]),
+        ),
+        max_size=20,
+    ),
+    st.sampled_from(["day_n", "unbounded", "bracket"]),
+    st.sampled_from(["day", "week", "month"]),
+)
+def test_counting_by_patterns_and_by_periods_is_the_same(
+    run: Any, rows: list[Any], mode: str, period: str
+) -> None:
+    events = [
+        {"user_id": user, "time": time, "seq": index, "event": event, "breakdown": value}
+        for index, (user, time, event, value) in enumerate(rows)
+    ]
+    params = {"mode": mode, "period": period, "start_event": "start", "zone": "Europe/Berlin"}
+    by_patterns = run("retention", {"events": events}, params).tables["retention"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retention, "BITS", 0)
+        by_periods = run("retention", {"events": events}, params).tables["retention"]
+    assert by_patterns.to_pylist() == by_periods.to_pylist()
+
+
+def test_a_history_longer_than_the_bits_of_a_number_is_counted_too(run: Any) -> None:
+    rows = run("retention", {"events": visits(0, 100)}, {"period": "day"}).tables["retention"].to_pylist()
+    assert [row["age"] for row in rows if row["users"]] == [0, 100]
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+def test_a_cohort_starts_at_midnight_of_the_zone(run: Any) -> None:
+    events = [
+        {"user_id": "u", "time": at("2024-03-30T23:30:00+00:00"), "seq": 0, "event": "visit"},
+        {"user_id": "u", "time": at("2024-03-31T22:30:00+00:00"), "seq": 1, "event": "visit"},
+    ]
+    params = {"period": "day", "zone": "Europe/Berlin", "data_through": "2024-04-01"}
+    rows = run("retention", {"events": events}, params).tables["retention"].to_pylist()
+    # 00:30 on the 31st and 00:30 on the 1st in Berlin; the 31st has 23 hours.
+    begin = at("2024-03-31T00:00:00+01:00")
+    assert [(row["cohort_start"], row["age"], row["users"]) for row in rows] == [(begin, 0, 1), (begin, 1, 1)]
+    assert all(row["mature"] for row in rows)
+
+
+def test_a_rolling_day_that_ends_an_hour_too_late_is_not_mature(run: Any) -> None:
+    """Day 0 of somebody who starts on the 30th reaches into the 31st, which is short of an hour."""
+    event = {"user_id": "u", "time": at("2024-03-30T12:00:00+01:00"), "seq": 0, "event": "visit"}
+    params = {"mode": "rolling", "period": "day", "data_through": "2024-03-31"}
+    for zone, mature in (("UTC", True), ("Europe/Berlin", False)):
+        rows = run("retention", {"events": [event]}, params | {"zone": zone}).tables["retention"].to_pylist()
+        assert [row["mature"] for row in rows] == [mature, False]
+
+
+@pytest.mark.parametrize("value", ["Mars/Base", "", 7, "../etc/passwd"])
+def test_an_unknown_zone_is_refused(run: Any, value: Any) -> None:
+    with pytest.raises(ParameterError, match=r"parameter zone: .* give the name of a time zone"):
+        run("retention", {"events": visits(0)}, {"zone": value})
