@@ -140,9 +140,12 @@ class SegmentFolder:
             os.close(held)
 
     def discard(self, segment: Segment) -> None:
-        """Delete a segment whose rows are committed."""
+        """Delete a segment whose rows are committed.
+
+        Not synced: the next segment's creation does it. A power cut before that brings the segment back, and
+        flushing it again changes nothing.
+        """
         self._disk.remove(segment.path)
-        self._disk.sync_folder(self.folder)
 
     def _files(self) -> list[tuple[int, Path]]:
         return [(int(path.stem), path) for path in self.folder.glob(f"*{_SUFFIX}") if path.stem.isdigit()]

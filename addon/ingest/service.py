@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from addon.ingest.background import Background
 from addon.ingest.disk import Disk, LocalDisk
 from addon.ingest.door import Admission, admit, check_size
 from addon.ingest.flusher import Flushed, Flusher, UploadKey, upload_key
@@ -118,6 +119,7 @@ class IngestService:
         self._upkeep: asyncio.Task[None] | None = None
         self._failures: Counter[int] = Counter()
         self._merge = asyncio.Event()
+        self._background = Background("ingest-upkeep")
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
@@ -182,6 +184,7 @@ class IngestService:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._task = self._upkeep = None
+        self._background.close()
         await self._wal.close()
 
     # The way in
@@ -332,7 +335,10 @@ class IngestService:
         await done
 
     async def _flush_loop(self) -> None:
-        """Flush whenever there is something, at most a fifth of the time while traffic is light."""
+        """Flush whenever there is something; unhurried, at most a tenth of the time while traffic is light.
+
+        Who passes the barrier waits for the round that runs: the fewer of those nobody asked for, the better.
+        """
         linger = self._linger_s
         while True:
             await self._wake.wait()
@@ -354,7 +360,7 @@ class IngestService:
                 _answer(waiters, None)
             if self._flusher.merges_due:
                 self._merge.set()
-            linger = min(1.0, max(self._linger_s, 4 * (time.monotonic() - began)))
+            linger = min(1.0, max(self._linger_s, 9 * (time.monotonic() - began)))
 
     async def _flush_round(self) -> None:
         for segment in await self._wal.seal():
@@ -398,7 +404,7 @@ class IngestService:
                 await asyncio.wait_for(self._merge.wait(), _UPKEEP_S)
             self._merge.clear()
             try:
-                await asyncio.to_thread(self._flusher.upkeep)
+                await self._background.run(self._flusher.upkeep)
             except Exception:
                 log.exception(UPKEEP_FAILED)
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 8 << 30
 _MAX_SYNCHRONOUS_BYTES = 256 << 20
+_SMALL_RESULT_BYTES = 1 << 20
+"""Copied out of memory on the event loop: a thread hop costs more."""
 _MAX_WAITING = 50
 """Queries of one account that may wait for a worker while their clients wait for them."""
 
@@ -156,7 +158,8 @@ class QueryService:
         self._running[account_id] += 1
         try:
             reply = await self.execute(identity.account, query, descriptor, asyncio.Event())
-            body = await asyncio.to_thread(_read_all, descriptor)
+            small = reply.bytes <= _SMALL_RESULT_BYTES
+            body = _read_all(descriptor) if small else await asyncio.to_thread(_read_all, descriptor)
         finally:
             os.close(descriptor)
             self._running[account_id] -= 1

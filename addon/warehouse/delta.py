@@ -120,7 +120,10 @@ class DeltaLog:
         return self._objects.stamp(f"{self._log_prefix}/{_entry(table.version())}")
 
     def _refresh(self, table: DeltaTable) -> None:
+        """Read on where there is a next entry; asking for that one is cheaper than having delta-rs look."""
         before = table.version()
+        if self._objects.stamp(f"{self._log_prefix}/{_entry(before + 1)}") is None:
+            return
         table.update_incremental()
         if table.version() != before:
             self._stamp = self._stamp_of(table)

@@ -86,7 +86,10 @@ class LocalObjects:
         return LocalLease(self._verified)
 
     def put_file(self, key: str, source: Path) -> int:
-        """Sync a draft, give it its name, sync the folder."""
+        """Sync a draft, give it its name, sync the folder.
+
+        A name that has a digest is as good as compared: its digest was made by reading the draft.
+        """
         target = self.path(key)
         make_folder(target.parent)
         open_for_reading(source)
@@ -94,6 +97,7 @@ class LocalObjects:
         size = source.stat().st_size
         source.replace(target)
         sync_folder(target.parent)
+        self._verified.trust(target)
         return size
 
     def create(self, key: str, data: bytes) -> bool:

@@ -25,6 +25,9 @@ _DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet$")
 _MOST = 500_000
 """Files that are remembered; beyond that all are forgotten and compared again when next used."""
 
+_Stamp = tuple[int, int, int]
+"""Inode, size, time of the last change in nanoseconds."""
+
 log = get_logger(__name__)
 
 
@@ -34,7 +37,7 @@ class VerifiedFiles:
     def __init__(self) -> None:
         """Start with none."""
         self._guard = threading.Lock()
-        self._good: dict[str, tuple[int, int, int]] = {}
+        self._good: dict[str, _Stamp] = {}
 
     def check(self, paths: Iterable[Path]) -> None:
         """Compare the files that were not compared before with their names.
@@ -49,9 +52,12 @@ class VerifiedFiles:
             except FileNotFoundError as error:
                 raise NotFound(f"The table file {path.name} is gone.") from error
 
+    def trust(self, path: Path) -> None:
+        """Take a file as compared that was just written, and read back for its name."""
+        self._remember(path, _stamp(path))
+
     def _check(self, path: Path) -> None:
-        found = path.stat()
-        stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+        stamp = _stamp(path)
         with self._guard:
             if self._good.get(str(path)) == stamp:
                 return
@@ -62,7 +68,15 @@ class VerifiedFiles:
             if not digest.startswith(wanted[1]):
                 log.error(FILE_CHANGED, file=path.name, sha256=digest)
                 raise DamagedObject(path.name)
+        self._remember(path, stamp)
+
+    def _remember(self, path: Path, stamp: _Stamp) -> None:
         with self._guard:
             if len(self._good) >= _MOST:
                 self._good.clear()
             self._good[str(path)] = stamp
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
