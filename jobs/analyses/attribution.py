@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.analyses import journeys
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.attribution_credits import BY_PLACE, TIME_DECAY, build
+from jobs.analyses.identity import IDENTITY_EDGES
 from jobs.analyses.inputs import CONVERSIONS, PATHS, SPEND, TOUCHES
 from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import Check, choice, flag, integer, listing, number, parameter
@@ -158,7 +159,7 @@ ANALYSIS = Analysis(
     name="attribution",
     version=2,
     summary="conversions and their value shared among channels, by several models",
-    inputs=(TOUCHES, CONVERSIONS, PATHS, SPEND),
+    inputs=(TOUCHES, CONVERSIONS, PATHS, SPEND, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "attribution",

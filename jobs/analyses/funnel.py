@@ -41,7 +41,8 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
 
     `breakdown` reads the column of that name, NULL as (none): first, last: the value at the first, or the
     last, step of the first complete chain to the entity's level, from its latest start; step: each step under
-    its own event's value, so a value's later step may have more entities than an earlier one; all: chains
+    its own event's value (between start and end the latest event that fits, for entries the earliest), so a
+    value's later step may have more entities than an earlier one; all: chains
     that hold one value, so an entity may count under several.
 
     `count` = entry counts events of step 1 instead of entities, each with the level of the chains that start

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import ReportRange
+from jobs.analyses.identity import StitchParameters
 from jobs.contracts.errors import InputError
 from jobs.contracts.parameters import choice, flag, integer, listing, optional, parameter, text
 from jobs.engine.port import Kind
@@ -19,10 +20,8 @@ UNATTRIBUTED = "(unattributed)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class JourneyParameters(ReportRange):
+class JourneyParameters(StitchParameters, ReportRange):
     """Which touches belong to a conversion."""
-
-    PLANNED: ClassVar[tuple[str, ...]] = ("stitch",)
 
     lookback: int = parameter(
         2_592_000,

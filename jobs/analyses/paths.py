@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from jobs.analyses import journeys, sessions
+from jobs.analyses import grouping, journeys, sessions
 from jobs.analyses.analysis import Analysis, Present
+from jobs.analyses.identity import IDENTITY_EDGES
 from jobs.analyses.inputs import CONVERSIONS, EVENTS, TOUCHES
 from jobs.contracts.errors import InputError
-from jobs.contracts.parameters import choice, integer, listing, parameter, text
+from jobs.contracts.parameters import choice, integer, listing, optional, parameter, text
 from jobs.contracts.tables import InputTable, OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
 from jobs.engine.text import query, text_list
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
     from jobs.engine.port import Engine
 
 _SEPARATOR = " > "
+#: What a > inside a step becomes.
+_INNER = "\u203a"
+#: One step, or several that count alike.
+_TOKENS = optional(listing(text(), low=1, unique=True))
+
+
+def _grouping(name: str, value: Any) -> tuple[Any, ...]:
+    return () if value is None or value in ([], ()) else grouping.check(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(journeys.JourneyParameters):
     """Parameters of `paths`. Those of touches apply to conversion paths, those of events to session paths."""
-
-    PLANNED: ClassVar[tuple[str, ...]] = ("start", "end", "through", "grouping", "stitch")
 
     collapse: str = parameter(
         "consecutive", choice("consecutive", "none", "set"), "which repeats become one step"
@@ -32,8 +39,21 @@ class Parameters(journeys.JourneyParameters):
     max_length: int = parameter(
         10,
         integer(1, 1_000),
-        "steps to keep: the first ones of a session, the last ones before a conversion",
+        "steps to keep: the first ones; the last ones before a conversion, or before `end` without `start`",
         aliases=("L",),
+    )
+    start: tuple[str, ...] | None = parameter(
+        None, _TOKENS, "leave out what comes before the first of these steps, and paths without one"
+    )
+    end: tuple[str, ...] | None = parameter(
+        None, _TOKENS, "leave out what comes after the first of these steps behind the start"
+    )
+    through: tuple[str, ...] | None = parameter(None, _TOKENS, "keep only paths that hold one of these steps")
+    grouping: tuple[Any, ...] = parameter(
+        (),
+        (f"{grouping.ALLOWED}, or an empty list", _grouping),
+        "which steps become one, by the first rule that matches",
+        aliases=("group",),
     )
     min_count: int = parameter(1, integer(1), "leave out paths that fewer entities took")
     entity: str = parameter("session", choice("session", "user"), "whose events make a path")
@@ -46,7 +66,7 @@ class Parameters(journeys.JourneyParameters):
 
 
 def _check_inputs(given: frozenset[str]) -> None:
-    if "events" in given and len(given) > 1:
+    if "events" in given and given & {"touches", "conversions"}:
         raise InputError("give either events, or touches and conversions, not both")
     if "events" not in given and not {"touches", "conversions"} <= given:
         raise InputError(
@@ -72,32 +92,46 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     joined by ` > `; a > inside a step becomes U+203A. `share` is the fraction of all entities, those below
     `min_count` included. Ties in the order are broken by the path's bytes. `transitions` counts step pairs
     before the cut at `max_length`, with `path_start` and `path_end` at the ends; there seconds are NULL.
+    `step_matrix` says for each step 0..max_length where the entities are, after the cut: at path_start in
+    step 0, in path_end once their path is over; shares of a step add up to 1.
+
+    In order: `grouping` names the steps, `collapse` joins them, `start` and `end` trim the path (the end is
+    sought behind the start), `through` keeps paths that hold a step, `max_length` cuts. An entity without the
+    steps asked for is left out everywhere. Conversions and value stay those of the whole entity, the duration
+    that of the trimmed path.
     """
-    if "events" in present:
-        template, weight, kept = _from_events(engine, parameters, present), "1", "session_paths"
-    else:
-        template, weight, kept = _from_touches(engine, parameters), "conversions", "conversion_paths"
-    engine.materialize("path_numbered", query("paths", "numbered", relation=template))
-    concat = engine.dialect.ordered_concat("tokens.token", _SEPARATOR, "tokens.position")
-    engine.view("path_entities", query("paths", kept, concat=concat, max_length=str(parameters.max_length)))
+    by_events = "events" in present
+    weight = "1" if by_events else "conversions"
+    tokens = _from_events(engine, parameters) if by_events else _from_touches(engine, parameters)
+    _number(engine, parameters, tokens, from_end=not by_events)
+    places = {"concat": engine.dialect.ordered_concat("tokens.token", _SEPARATOR, "tokens.position")}
+    if not by_events:
+        anchored = parameters.start or parameters.end or parameters.through
+        places["empty"] = "" if anchored else query("paths", "conversion_empty_paths")
+    name = "session_paths" if by_events else "conversion_paths"
+    engine.materialize("path_entities", query("paths", name, **places))
     engine.view("paths_all", query("paths", "paths", entity_weight=weight))
     engine.view("paths", query("paths", "frequent", min_count=str(parameters.min_count)))
     engine.view("path_steps", query("paths", "steps"))
     engine.view("transitions", query("paths", "transitions"))
-    return {"paths": "paths", "transitions": "transitions"}
+    engine.view("path_total", query("paths", "total", entity_weight=weight))
+    series = engine.dialect.series("1", str(parameters.max_length))
+    engine.view("step_matrix", query("paths", "step_matrix", entity_weight=weight, series=series))
+    return {"paths": "paths", "transitions": "transitions", "step_matrix": "step_matrix"}
 
 
 def _from_touches(engine: Engine, parameters: Parameters) -> str:
     journeys.from_touches(engine, parameters)
     journeys.number_touches(engine, parameters, collapse=False)
-    engine.view("path_tokens", query("paths", "conversion_tokens"))
+    token = grouping.token_sql("channel", parameters.grouping)
+    engine.view("path_tokens", query("paths", "conversion_tokens", token=token))
     engine.view("path_empty", query("paths", "conversion_empty"))
-    return _collapse(engine, parameters)
+    return _trim(engine, parameters, _collapse(engine, parameters))
 
 
-def _from_events(engine: Engine, parameters: Parameters, present: Present) -> str:
+def _from_events(engine: Engine, parameters: Parameters) -> str:
     cut = sessions.Parameters(from_=parameters.from_, to=parameters.to, timeout=parameters.timeout)
-    sessions.compute(engine, cut, present)
+    sessions.number_events(engine, cut)
     entity = "user_id"
     if parameters.entity == "session":
         entity = "user_id || ':' || CAST(session_index AS STRING)"
@@ -107,10 +141,11 @@ def _from_events(engine: Engine, parameters: Parameters, present: Present) -> st
             "paths",
             "session_tokens",
             entity=entity,
+            token=grouping.token_sql("event", parameters.grouping),
             conversion_events=text_list(parameters.conversion_events),
         ),
     )
-    return _collapse(engine, parameters)
+    return _trim(engine, parameters, _collapse(engine, parameters))
 
 
 def _collapse(engine: Engine, parameters: Parameters) -> str:
@@ -121,12 +156,45 @@ def _collapse(engine: Engine, parameters: Parameters) -> str:
     return "path_collapsed"
 
 
+def _trim(engine: Engine, parameters: Parameters, relation: str) -> str:
+    """The tokens between the anchors, of paths that have them."""
+    after = "start_place" if parameters.start else "0"
+    for name, tokens, places in (
+        ("started", parameters.start, {}),
+        ("ended", parameters.end, {"after": after}),
+        ("through", parameters.through, {}),
+    ):
+        if tokens:
+            sought = text_list(tuple(token.replace(">", _INNER) for token in tokens))
+            engine.view(f"path_{name}", query("paths", name, relation=relation, tokens=sought, **places))
+            relation = f"path_{name}"
+    return relation
+
+
+def _number(engine: Engine, parameters: Parameters, relation: str, *, from_end: bool) -> None:
+    """Make `path_numbered`, all tokens of the trimmed paths, and `path_kept`, those that the cut leaves."""
+    bounds = ("start_place, " if parameters.start else "") + ("end_place, " if parameters.end else "")
+    engine.materialize("path_numbered", query("paths", "numbered", relation=relation, bounds=bounds))
+    length = str(parameters.max_length)
+    last = (from_end or parameters.end is not None) and parameters.start is None
+    skipped = f"GREATEST(position + position_from_end - 1 - {length}, 0)" if last else "0"
+    limit = f"{'position_from_end' if last else 'position'} <= {length}"
+    engine.view("path_kept", query("paths", "kept", skipped=skipped, limit=limit))
+    spans = query(
+        "paths",
+        "spans",
+        first="MIN(start_place)" if parameters.start else "CAST(0 AS BIGINT)",
+        last="MIN(end_place)" if parameters.end else "CAST(9223372036854775807 AS BIGINT)",
+    )
+    engine.view("path_spans", spans)
+
+
 _EVENTS = InputTable(EVENTS.name, EVENTS.columns, EVENTS.unique, required=False)
 ANALYSIS = Analysis(
     name="paths",
-    version=1,
+    version=2,
     summary="the distinct paths of conversions or sessions, and the transitions between their steps",
-    inputs=(TOUCHES, CONVERSIONS, _EVENTS),
+    inputs=(TOUCHES, CONVERSIONS, _EVENTS, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "paths",
@@ -156,6 +224,16 @@ ANALYSIS = Analysis(
             ),
             key=("source", "target"),
             order="count DESC, source, target",
+        ),
+        OutputTable(
+            "step_matrix",
+            (
+                integer_column("step", "0 is path_start"),
+                varchar("event"),
+                double("share", "of all entities", nullable=True, unit="fraction"),
+            ),
+            key=("step", "event"),
+            order="step, share DESC, event",
         ),
     ),
     parameters=Parameters,

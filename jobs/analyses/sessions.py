@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.channels import add_channels
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import CAMPAIGN_COLUMNS, CHANNEL_SOURCES, EVENTS
 from jobs.contracts.parameters import flag, integer, listing, parameter, text
 from jobs.contracts.tables import OutputTable, bigint, boolean, varchar
@@ -23,7 +24,7 @@ _PREVIOUS_CAMPAIGN = """, LAG(utm_campaign) OVER (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters(ReportRange):
+class Parameters(StitchParameters, ReportRange):
     """Parameters of `sessions`."""
 
     timeout: int = parameter(
@@ -107,7 +108,7 @@ ANALYSIS = Analysis(
     name="sessions",
     version=1,
     summary="each user's events cut into sessions, with entry, exit, channel and conversion",
-    inputs=(EVENTS, CHANNEL_SOURCES),
+    inputs=(EVENTS, CHANNEL_SOURCES, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "sessions",

@@ -1,7 +1,7 @@
 -- name: conversion_tokens
 -- Touches as path tokens; the path's value and duration come from its conversion.
 SELECT
-    path_id AS entity_id, position AS place, REPLACE(channel, '>', '›') AS token, touch_time AS token_time,
+    path_id AS entity_id, position AS place, REPLACE($token, '>', '›') AS token, touch_time AS token_time,
     weight AS conversions, value_minor, lag_s AS to_end_s
 FROM attribution_touch_rows
 
@@ -17,7 +17,7 @@ WHERE touched.path_id IS NULL
 SELECT
     $entity AS entity_id,
     ROW_NUMBER() OVER (PARTITION BY $entity ORDER BY time, seq) AS place,
-    REPLACE(event, '>', '›') AS token, time AS token_time,
+    REPLACE($token, '>', '›') AS token, time AS token_time,
     CASE WHEN event IN ($conversion_events) THEN 1 ELSE 0 END AS conversions,
     CASE WHEN event IN ($conversion_events) THEN COALESCE(value_minor, 0) ELSE 0 END AS value_minor
 FROM session_events
@@ -38,27 +38,72 @@ FROM (
 ) AS counted
 WHERE occurrence = 1
 
+-- name: started
+-- Paths from their first start token on; paths without one are left out.
+SELECT *
+FROM (
+    SELECT
+        *, MIN(CASE WHEN token IN ($tokens) THEN place END) OVER (PARTITION BY entity_id) AS start_place
+    FROM $relation
+) AS sought
+WHERE place >= start_place
+
+-- name: ended
+-- Paths up to their first end token after the start; paths without one are left out.
+SELECT *
+FROM (
+    SELECT
+        *,
+        MIN(CASE WHEN token IN ($tokens) AND place > $after THEN place END) OVER (PARTITION BY entity_id) AS end_place
+    FROM $relation
+) AS sought
+WHERE place <= end_place
+
+-- name: through
+-- Only paths that hold one of the tokens.
+SELECT *
+FROM (
+    SELECT
+        *, MAX(CASE WHEN token IN ($tokens) THEN 1 ELSE 0 END) OVER (PARTITION BY entity_id) AS held
+    FROM $relation
+) AS sought
+WHERE held = 1
+
 -- name: numbered
 -- Tokens counted from both ends.
 SELECT
-    entity_id, token, token_time, place,
+    entity_id, token, token_time, place, $bounds
     ROW_NUMBER() OVER (PARTITION BY entity_id ORDER BY place) AS position,
     ROW_NUMBER() OVER (PARTITION BY entity_id ORDER BY place DESC) AS position_from_end
 FROM $relation
 
+-- name: kept
+-- The tokens that the cut at the greatest length leaves, counted from 1.
+SELECT entity_id, token, position - $skipped AS position FROM path_numbered WHERE $limit
+
+-- name: spans
+-- Of every path, anchored or not, where it begins and ends among its entity's tokens.
+SELECT entity_id, $first AS first_place, $last AS last_place FROM path_numbered GROUP BY entity_id
+
 -- name: conversion_paths
 -- The path of every conversion; its duration runs from the first touch to the conversion.
 SELECT
-    tokens.entity_id, $concat AS path, COUNT(*) AS length, MAX(sums.conversions) AS conversions,
-    MAX(sums.value_minor) AS value_minor, MAX(sums.duration_s) AS duration_s
-FROM path_numbered AS tokens
+    tokens.entity_id, tokens.path, tokens.length, sums.conversions, sums.value_minor, sums.duration_s
+FROM (
+    SELECT entity_id, $concat AS path, COUNT(*) AS length FROM path_kept AS tokens GROUP BY entity_id
+) AS tokens
 INNER JOIN (
-    SELECT entity_id, MAX(conversions) AS conversions, MAX(value_minor) AS value_minor, MAX(to_end_s) AS duration_s
-    FROM path_tokens
-    GROUP BY entity_id
+    SELECT
+        tokens.entity_id, MAX(conversions) AS conversions, MAX(value_minor) AS value_minor,
+        MAX(CASE WHEN place >= first_place THEN to_end_s END) AS duration_s
+    FROM path_tokens AS tokens
+    INNER JOIN path_spans AS spans ON spans.entity_id = tokens.entity_id
+    GROUP BY tokens.entity_id
 ) AS sums ON sums.entity_id = tokens.entity_id
-WHERE position_from_end <= $max_length
-GROUP BY tokens.entity_id
+$empty
+
+-- name: conversion_empty_paths
+-- What has no touch is a path of its own, unless paths must hold something.
 UNION ALL
 SELECT entity_id, '(unattributed)', CAST(0 AS BIGINT), conversions, value_minor, CAST(NULL AS BIGINT)
 FROM path_empty
@@ -66,18 +111,19 @@ FROM path_empty
 -- name: session_paths
 -- The path of every entity; an entity converts at most once for the count, its value is the whole.
 SELECT
-    tokens.entity_id, $concat AS path, COUNT(*) AS length, MAX(sums.conversions) AS conversions,
-    MAX(sums.value_minor) AS value_minor, MAX(sums.duration_s) AS duration_s
-FROM path_numbered AS tokens
+    tokens.entity_id, tokens.path, tokens.length, sums.conversions, sums.value_minor, sums.duration_s
+FROM (
+    SELECT entity_id, $concat AS path, COUNT(*) AS length FROM path_kept AS tokens GROUP BY entity_id
+) AS tokens
 INNER JOIN (
     SELECT
-        entity_id, MAX(conversions) AS conversions, CAST(SUM(value_minor) AS BIGINT) AS value_minor,
-        MAX(token_time) - MIN(token_time) AS duration_s
-    FROM path_tokens
-    GROUP BY entity_id
+        tokens.entity_id, MAX(conversions) AS conversions, CAST(SUM(value_minor) AS BIGINT) AS value_minor,
+        MAX(CASE WHEN place >= first_place AND place <= last_place THEN token_time END)
+            - MIN(CASE WHEN place >= first_place AND place <= last_place THEN token_time END) AS duration_s
+    FROM path_tokens AS tokens
+    INNER JOIN path_spans AS spans ON spans.entity_id = tokens.entity_id
+    GROUP BY tokens.entity_id
 ) AS sums ON sums.entity_id = tokens.entity_id
-WHERE position <= $max_length
-GROUP BY tokens.entity_id
 
 -- name: paths
 -- Equal paths together.
@@ -125,3 +171,29 @@ FROM (
     ) AS pairs
     GROUP BY source, target
 ) AS counted
+
+-- name: step_matrix
+-- Where the entities are at each step: all at the start in step 0, in path_end once their path is over.
+SELECT CAST(step AS INTEGER) AS step, event, CAST(entities AS DOUBLE) / NULLIF(CAST(total AS DOUBLE), 0e0) AS share
+FROM (
+    SELECT CAST(0 AS BIGINT) AS step, 'path_start' AS event, total AS entities FROM path_total AS all_entities
+    UNION ALL
+    SELECT kept.position, kept.token, CAST(SUM(weights.weight) AS BIGINT)
+    FROM path_kept AS kept
+    INNER JOIN (SELECT entity_id, $entity_weight AS weight FROM path_entities) AS weights
+        ON weights.entity_id = kept.entity_id
+    GROUP BY kept.position, kept.token
+    UNION ALL
+    SELECT steps.step, 'path_end', CAST(SUM(lengths.entities) AS BIGINT)
+    FROM (SELECT $series AS step) AS steps
+    INNER JOIN (
+        SELECT length, SUM($entity_weight) AS entities FROM path_entities GROUP BY length
+    ) AS lengths ON lengths.length < steps.step
+    GROUP BY steps.step
+) AS counted
+CROSS JOIN path_total
+WHERE entities > 0
+
+-- name: total
+-- How many entities there are.
+SELECT CAST(COALESCE(SUM($entity_weight), 0) AS BIGINT) AS total FROM path_entities
