@@ -51,7 +51,8 @@ ROUND(
     CASE
         WHEN SUM(ups) + SUM(downs) = 0 THEN 0e0
         ELSE (
-            CAST(SUM(ups) AS DOUBLE) / NULLIF(SUM(ups) + SUM(downs), 0) + $z * $z / (2e0 * NULLIF(SUM(ups) + SUM(downs), 0))
+            CAST(SUM(ups) AS DOUBLE) / NULLIF(SUM(ups) + SUM(downs), 0)
+            + $z * $z / (2e0 * NULLIF(SUM(ups) + SUM(downs), 0))
             - $z * SQRT(
                 CAST(SUM(ups) AS DOUBLE) * CAST(SUM(downs) AS DOUBLE)
                 / POWER(CAST(NULLIF(SUM(ups) + SUM(downs), 0) AS DOUBLE), 3e0)
@@ -143,7 +144,8 @@ WHERE place <= $slots + 1
 SELECT segment, period, item, counted - taken AS counted, taken
 FROM (
     SELECT
-        *, COALESCE(MAX(CASE WHEN place = $slots + 1 THEN counted END) OVER (PARTITION BY segment, period), 0e0) AS taken
+        *, COALESCE(MAX(CASE WHEN place = $slots + 1 THEN counted END) OVER (PARTITION BY segment, period), 0e0)
+        AS taken
     FROM (
         SELECT *, ROW_NUMBER() OVER (PARTITION BY segment, period ORDER BY counted DESC, item ASC) AS place
         FROM (
