@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from addon.warehouse.schema import TableSchema, from_delta
 from platform_core.base import failpoints
@@ -23,9 +23,21 @@ if TYPE_CHECKING:
     from addon.warehouse.delta import DeltaLog
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_VANISHED = ("File not found:", "No files in log segment")
+"""What delta-rs says of a log whose entries go while it reads them; it has no class for that."""
 _RACES = 100
 """How often delta-rs may lose the race for the next version to commits that do not conflict."""
 _MARK = "sluice.commit"
+
+
+def vanished(error: Exception) -> bool:
+    """Tell whether the table was deleted while it was being read."""
+    return isinstance(error, TableNotFoundError) or any(text in str(error) for text in _VANISHED)
+
+
+def lost_race(error: Exception) -> bool:
+    """Tell whether another commit came first, or the table was deleted in the middle of ours."""
+    return isinstance(error, CommitFailedError) or vanished(error)
 
 
 class Attempt:
@@ -70,7 +82,7 @@ class Attempt:
         except (DeltaError, OSError) as error:
             failure = self._log.failure(error)
             self._log.forget()
-            if failure is error and not isinstance(error, CommitFailedError):
+            if failure is error and not lost_race(error):
                 raise
             return False
         if table.version() == known + 1:

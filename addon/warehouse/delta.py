@@ -19,7 +19,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from addon.warehouse.attempt import Attempt
+from addon.warehouse.attempt import Attempt, lost_race, vanished
 from addon.warehouse.files import FileSet, TableState
 from addon.warehouse.history import History
 from addon.warehouse.schema import TableSchema, from_delta
@@ -93,11 +93,11 @@ class DeltaLog:
     # The handle
     # ----------------------------------------------------------------------------------------------------
 
-    def _handle(self, *, newest: bool = True) -> DeltaTable | None:
+    def _handle(self, *, newest: bool = True, tries: int = 3) -> DeltaTable | None:
         """Return a handle on the table, None while there is none; the newest version's unless told otherwise.
 
         The newest entry that is known must be the one that was read: after a drop, and after a clean-up
-        that went past it, the log is read anew.
+        that went past it, the log is read anew. So it is when it goes while it is read; ``tries`` bounds it.
         """
         try:
             if self._table is not None:
@@ -109,6 +109,8 @@ class DeltaLog:
             self._table = self._open()
         except (DeltaError, OSError) as error:
             self._table = None
+            if vanished(error) and tries > 1:
+                return self._handle(newest=newest, tries=tries - 1)
             raise self.failure(error) from error
         return self._table
 
@@ -366,7 +368,7 @@ class DeltaLog:
             except (DeltaError, OSError) as error:
                 failure = self.failure(error)
                 self.forget()
-                if failure is error and not isinstance(error, CommitFailedError):
+                if failure is error and not lost_race(error):
                     raise
             else:
                 return
