@@ -404,3 +404,29 @@ def test_lists_and_sorted_rows_give_the_same_credits(
         for name, value in left.items():
             number = isinstance(value, float)
             assert right[name] == (pytest.approx(value, rel=1e-9, abs=1e-9) if number else value), name
+
+
+def test_empty_inputs_and_conversions_without_any_touch(run: Any) -> None:
+    models = ["first", "linear", "time_decay", "markov", "shapley"]
+    params = {"models": models, "intervals": True, "nulls": "users", "with_touches": True}
+    empty = run("attribution", {"touches": [], "conversions": []}, params)
+    assert [table.num_rows for table in empty.tables.values()] == [0, 0]
+    conversions = [{"conversion_id": "x", "user_id": "u", "time": 1000, "value_minor": 7}]
+    alone = run("attribution", {"touches": [], "conversions": conversions}, params).tables["attribution"]
+    assert [
+        (row["model"], row["channel"], row["conversions"], row["share"]) for row in alone.to_pylist()
+    ] == [(model, "(unattributed)", 1.0, 1.0) for model in sorted(models)]
+    paths = {"models": ["markov"], "intervals": True, "order": 2}
+    assert run("attribution", {"paths": []}, paths).tables["attribution"].num_rows == 0
+
+
+def test_a_journey_of_very_many_touches_is_one_path(run: Any) -> None:
+    touches = [{"user_id": "u", "time": 1000 + i, "seq": i, "channel": "abc"[i % 3]} for i in range(30_000)]
+    conversions = [{"conversion_id": "x", "user_id": "u", "time": 40_000, "value_minor": 9}]
+    params = {"models": ["markov", "time_decay", "shapley"]}
+    inputs = {"touches": touches, "conversions": conversions}
+    rows = run("attribution", inputs, params).tables["attribution"].to_pylist()
+    assert len(rows) == 9
+    for row in rows:
+        assert (row["touches"], row["conversions_touched"]) == (10_000, 1)
+        assert row["conversions"] == pytest.approx(1 / 3, rel=1e-3)
