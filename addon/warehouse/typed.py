@@ -179,11 +179,13 @@ class Typer:
 
     def _query(self, lines: pa.Table, sql: str, unknown: Sequence[str] = ()) -> pa.Table:
         self._connection.register("lt", lines)
-        self._connection.register("unknown", pa.table({"k": pa.array(unknown, pa.string())}))
         try:
+            if unknown:
+                self._connection.register("unknown", pa.table({"k": pa.array(unknown, pa.string())}))
             return self._connection.sql(sql).to_arrow_table()
         finally:
-            self._connection.unregister("unknown")
+            if unknown:
+                self._connection.unregister("unknown")
             self._connection.unregister("lt")
 
     def _without_wide(self, lines: pa.Table) -> tuple[pa.Table, list[Rejected]]:

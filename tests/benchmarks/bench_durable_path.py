@@ -33,7 +33,8 @@ RATE = 20_000
 FRESH_S = float(os.environ.get("BENCH_FRESH_S", "60"))
 ACK_S, ACK_ROUNDS = 3.0, 5
 FULL_S = 15.0
-CONNECTIONS = 16
+CONNECTIONS, ACK_CONNECTIONS = 16, 64
+"""The acks' are as many as in the prototype whose ratio is the bar: a group commit lives on what waits."""
 _DISTINCT = 20_000
 _PROBE_EVERY_S = 0.2
 _STALL = "commit.pre:delay"
@@ -92,7 +93,7 @@ def _acks(folder: Path) -> list[Figure]:
     with _serving(LiveAddon(folder / "synced")) as ours, _serving(_Twin(folder / "twin")) as twin:
 
         def rate(addon: LiveAddon) -> float:
-            load = asyncio.run(blast(_port(addon), _requests(addon), CONNECTIONS, ACK_S))
+            load = asyncio.run(blast(_port(addon), _requests(addon), ACK_CONNECTIONS, ACK_S))
             return load.acked * BATCH / load.seconds
 
         rates = interleaved({"ours": lambda: rate(ours), "twin": lambda: rate(twin)}, ACK_ROUNDS)

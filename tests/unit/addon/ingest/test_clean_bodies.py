@@ -7,6 +7,7 @@ import pytest
 from addon.ingest.door import Admission, admit
 from addon.ingest.files.options import FileFormat, FileOptions, TimeFormat
 from addon.ingest.files.reading import clean_rows, read_file
+from addon.ingest.json_lines import as_array
 from addon.ingest.limits import IngestLimits
 from addon.ingest.record import new_batch_id
 from addon.models.ingest import Batch, BodyKind
@@ -62,3 +63,9 @@ def test_batch_ids_are_sixteen_hex_digits_and_never_repeat() -> None:
     ids = [new_batch_id() for _ in range(2_000)]
     assert len(set(ids)) == len(ids)
     assert all(len(one) == 16 and int(one, 16) >= 0 for one in ids)
+
+
+@pytest.mark.parametrize("length", [1, 7, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+def test_lines_are_cut_at_every_newline_however_the_body_is_searched(length: int) -> None:
+    body = (b"x" * (length - 1) + b"\n") * 2 + b"\n{}\n"
+    assert as_array(body).to_pylist() == [line.decode() for line in body.splitlines(keepends=True)]
