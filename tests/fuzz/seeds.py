@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
 import msgpack
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from addon.ingest.frames import encode_header
 from addon.ingest.record import Record, encode
@@ -24,6 +27,12 @@ _ROW = {"time": 1_700_000_000, "a": [1, {"b": None}], "ü": "x", "f": 1.5, "t": 
 
 def _framed(*frames: bytes) -> bytes:
     return b"".join(b"%d %b" % (len(frame), frame) for frame in frames)
+
+
+def _parquet(columns: dict[str, list[object]], codec: str) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file, compression=codec)
+    return file.getvalue()
 
 
 SEEDS: dict[str, list[bytes]] = {
@@ -94,6 +103,19 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"a":"b","time":1}',
         b"eyJhIjoxfQ==",
         b'{"td_record_time":"1700000000","x":null,"y":[1,2]}',
+    ],
+    "csv_files": [
+        b'\x00time,a,b\n1700000000,x,1\n1700000001,"y,""z\n",2.5\n',
+        b"\x11time;a\r\n2026-11-25T13:00:00Z;\xc3\xbc\r\n",
+        b"\x061,2,3\n4,5\n,,\n",
+        b"\xef\xbb\xbfa,a\n1,2\n",
+        b'a\n"never closed',
+    ],
+    "parquet_files": [
+        _parquet({"time": [1_700_000_000, None], "a": ["x", "\u00fc\n"]}, "none"),
+        _parquet({"a": [[1, 2], []], "b": [{"c": 1.5}, None]}, "snappy"),
+        _parquet({"a": []}, "none"),
+        b"PAR1PAR1",
     ],
     "delta_entries": [
         b'{"add":{"path":"a.parquet","size":1,"stats":"{\\"numRecords\\":1}"}}\n{"txn":{"appId":"w","version":1}}',

@@ -21,6 +21,8 @@ from addon.api.td.params import json_object
 from addon.ingest.decode import decode_records
 from addon.ingest.decode_msgpack import boundaries
 from addon.ingest.door import admit
+from addon.ingest.files.options import FileFormat, FileOptions, TimeFormat
+from addon.ingest.files.reading import read_file
 from addon.ingest.frames import encode_header, scan
 from addon.ingest.inflate import inflate
 from addon.ingest.json_lines import check
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIMITS = IngestLimits(body_bytes=1 << 20, record_bytes=64 << 10)
+FILE_LIMITS = IngestLimits(body_bytes=1 << 20, record_bytes=64 << 10, inflated_bytes=4 << 20)
 KEY = 0x0BAD_5EED
 _COLUMNS = ServerColumns(added={b"td_ip": b'"127.0.0.1"'})
 
@@ -225,6 +228,42 @@ def collectors(data: bytes) -> None:
             assert isinstance(json.loads(line, strict=False), dict)
 
 
+def csv_files(data: bytes) -> None:
+    """A file is refused, or each of its records is a row or a bad one, whatever is said about it."""
+    _file_rows(data, FileOptions(FileFormat.CSV))
+    choice = data[0] if data else 0
+    options = FileOptions(
+        FileFormat.CSV,
+        delimiter=",;\t|"[choice % 4],
+        columns=("time", "a", "") if choice & 4 else (),
+        all_text=bool(choice & 8),
+        text=frozenset({"a"}),
+        time_column="a" if choice & 16 else None,
+        time_format=list(TimeFormat)[choice % len(TimeFormat)],
+        first_line=1 + choice,
+    )
+    _file_rows(data[1:], options)
+
+
+def parquet_files(data: bytes) -> None:
+    """A file is refused, or its rows are objects, also where its statistics and lengths lie."""
+    for column in (None, "a"):
+        _file_rows(data, FileOptions(FileFormat.PARQUET, time_column=column))
+
+
+def _file_rows(data: bytes, options: FileOptions) -> None:
+    try:
+        found = read_file(data, options, FILE_LIMITS)
+    except UserError:
+        return
+    lines = found.lines.split(b"\n")[:-1]
+    assert len(lines) == found.rows > 0
+    for line in lines:
+        assert isinstance(json.loads(line), dict)
+    _, dead = _decoded(Batch(BodyKind.NDJSON, 7, "shop", "events", found.lines, 1.7e9))
+    assert dead == 0
+
+
 def delta_entries(data: bytes) -> None:
     """A log entry is refused, or each of its actions is understood."""
     state = LogVersion()
@@ -268,6 +307,8 @@ TARGETS: dict[str, Callable[[bytes], Any]] = {
         names,
         forward,
         collectors,
+        csv_files,
+        parquet_files,
         delta_entries,
     )
 }

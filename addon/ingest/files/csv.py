@@ -8,6 +8,7 @@ begin with zeros, or in which other text is not rare, is text throughout.
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ _STRAYS = 10
 """One cell in so many may be text in a column of numbers or booleans."""
 _MAX_COLUMNS = 4_096
 _BOM = b"\xef\xbb\xbf"
+_QUOTES_HINT = "Check its quotes and delimiter."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def read_csv(body: bytes, options: FileOptions) -> tuple[CsvTable, list[BadLine]
     body = body.removeprefix(_BOM)
     names = list(options.columns) or _header(body, options)
     skipped = 0 if options.columns else 1
+    body, lines, broken = _readable(body if body.endswith(b"\n") else body + b"\n", options)
     wrong: dict[int, arrow_csv.InvalidRow] = {}
 
     def note(row: arrow_csv.InvalidRow) -> str:
@@ -61,7 +64,7 @@ def read_csv(body: bytes, options: FileOptions) -> tuple[CsvTable, list[BadLine]
     positional = [f"c{place}" for place in range(len(names))]
     try:
         table = arrow_csv.read_csv(
-            io.BytesIO(body if body.endswith(b"\n") else body + b"\n"),
+            io.BytesIO(body),
             read_options=arrow_csv.ReadOptions(
                 use_threads=False,
                 column_names=positional,
@@ -72,7 +75,7 @@ def read_csv(body: bytes, options: FileOptions) -> tuple[CsvTable, list[BadLine]
                 delimiter=options.delimiter, newlines_in_values=True, invalid_row_handler=note
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(positional, pa.binary()),
+                column_types=dict.fromkeys(positional, pa.string()),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
                 null_values=[""],
@@ -80,17 +83,17 @@ def read_csv(body: bytes, options: FileOptions) -> tuple[CsvTable, list[BadLine]
         )
     except pa.ArrowInvalid as error:
         raise InvalidInput(
-            f"The body is not readable as CSV: {str(error)[:200]}.", hint="Check its quotes and delimiter."
+            f"The body is not readable as CSV: {str(error)[:200]}.", hint=_QUOTES_HINT
         ) from error
-    lines = _record_lines(body) + (options.first_line - 1)
+    if len(lines) != table.num_rows + len(wrong):
+        raise InvalidInput("The body is not readable as CSV: its records cannot be told.", hint=_QUOTES_HINT)
     kept = np.delete(np.arange(len(lines)), np.array([number - 1 for number in wrong], np.int64))
     bad = [
         BadLine(int(lines[number - 1]), _raw(row.text), f"has {row.actual_columns} fields, not {len(names)}")
         for number, row in wrong.items()
     ]
-    table, kept = table.slice(skipped), kept[skipped:]
-    table, kept, broken = _utf8(table.combine_chunks(), kept, lines, options.delimiter)
-    return CsvTable(names, table, lines[kept]), sorted(bad + broken, key=lambda line: line.number)
+    cells = table.slice(skipped).combine_chunks()
+    return CsvTable(names, cells, lines[kept[skipped:]]), sorted(bad + broken, key=lambda line: line.number)
 
 
 def _raw(text: str | bytes) -> bytes:
@@ -99,7 +102,7 @@ def _raw(text: str | bytes) -> bytes:
 
 def _header(body: bytes, options: FileOptions) -> list[str]:
     """Return the names in the first row."""
-    end = _record_ends(body)
+    end = _record_ends(body, options.delimiter)
     first = body[: int(end[0])] if len(end) else body
     try:
         row = arrow_csv.read_csv(
@@ -125,56 +128,81 @@ def _header(body: bytes, options: FileOptions) -> list[str]:
     return names
 
 
-def _record_ends(body: bytes) -> Lines:
-    """Return the positions of the line feeds that end a record: those outside quotes."""
+def _line_ends(data: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Lines:
+    """Return the positions of all line feeds, and of carriage returns that none follows."""
+    feeds, returns = data == ord("\n"), data == ord("\r")
+    if returns.any():
+        feeds[:-1] |= returns[:-1] & ~feeds[1:]
+        feeds[-1:] |= returns[-1:]
+    ends: Lines = np.flatnonzero(feeds)
+    return ends
+
+
+def _record_ends(body: bytes, delimiter: str) -> Lines:
+    """Return the positions of the line ends that end a record: those outside quotes.
+
+    A quote opens a cell's text only where the cell begins; elsewhere it is a character like any other, as in
+    ``5" pipe``. So does the parser that reads the cells.
+    """
     data = np.frombuffer(body, np.uint8)
-    ends = np.flatnonzero(data == ord("\n"))
+    ends = _line_ends(data)
     quotes = np.flatnonzero(data == ord('"'))
     if not len(quotes):
         return ends
-    inside = np.searchsorted(quotes, ends) % 2 == 1
-    outside: Lines = ends[~inside]
+    outside: Lines
+    opening = quotes[::2]
+    before = data[np.maximum(opening - 1, 0)]
+    doubled = np.concatenate([[False], opening[1:] == quotes[1:-1:2] + 1])
+    begins = (opening == 0) | (before == ord(delimiter)) | (before == ord("\n")) | (before == ord("\r"))
+    if (begins | doubled).all():
+        outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
+        return outside
+    spans = [found.span() for found in _quoted(delimiter).finditer(body)]
+    starts, stops = np.array(spans, np.int64).reshape(-1, 2).T
+    place = np.searchsorted(starts, ends, side="right") - 1
+    inside = (place >= 0) & (ends < stops[np.maximum(place, 0)]) if spans else np.zeros(len(ends), bool)
+    outside = ends[~inside]
     return outside
 
 
-def _record_lines(body: bytes) -> Lines:
-    """Return the line, from 1, on which each record begins; blank lines are no records."""
-    if not body.endswith(b"\n"):
-        body += b"\n"
-    ends = _record_ends(body)
+def _quoted(delimiter: str) -> re.Pattern[bytes]:
+    """Return what matches quoted texts, one after the other from the body's begin."""
+    return re.compile(rb"(?:\A|(?<=[\r\n" + re.escape(delimiter.encode()) + rb']))"[^"]*+(?:""[^"]*+)*+"?')
+
+
+def _readable(body: bytes, options: FileOptions) -> tuple[bytes, Lines, list[BadLine]]:
+    """Return the records that are UTF-8, the line on which each begins, and the other ones.
+
+    Lines count from ``first_line``; blank ones are no records. The body ends with a line feed.
+    """
+    ends = _record_ends(body, options.delimiter)
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
     length = ends - starts
     data = np.frombuffer(body, np.uint8)
-    blank = (length == 0) | ((length == 1) & (data[starts] == ord("\r")))
-    feeds = np.flatnonzero(data == ord("\n"))
-    lines: Lines = np.searchsorted(feeds, starts[~blank]) + 1
-    return lines
-
-
-def _utf8(
-    table: pa.Table,
-    kept: Lines,
-    lines: Lines,
-    delimiter: str,
-) -> tuple[pa.Table, Lines, list[BadLine]]:
-    """Return the cells as text; rows that are no UTF-8 are taken out."""
-    try:
-        return pa.table([column.cast(pa.string()) for column in table.columns], table.column_names), kept, []
-    except pa.ArrowInvalid:
-        rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    joint = delimiter.encode()
+    filled = (length > 1) | ((length == 1) & (data[starts] != ord("\r")))
+    starts, ends = starts[filled], ends[filled]
+    lines: Lines = np.searchsorted(_line_ends(data), starts) + options.first_line
+    if _is_utf8(body):
+        return body, lines, []
     good, bad = [], []
-    for place, row in enumerate(rows):
-        try:
-            for cell in row:
-                (cell or b"").decode()
+    for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        record = body[start:end]
+        if _is_utf8(record):
             good.append(place)
-        except UnicodeDecodeError:
-            raw = joint.join(cell or b"" for cell in row)
-            bad.append(BadLine(int(lines[kept[place]]), raw, "not_utf8"))
-    left = table.take(pa.array(good, pa.int64()))
-    text = pa.table([column.cast(pa.string()) for column in left.columns], table.column_names)
-    return text.combine_chunks(), kept[np.array(good, np.int64)], bad
+        else:
+            bad.append(BadLine(int(lines[place]), record.removesuffix(b"\r"), "not_utf8"))
+    kept = b"".join(body[starts[place] : ends[place] + 1] for place in good)
+    return kept, lines[good], bad
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Tell whether bytes are UTF-8, without a copy of them."""
+    ends = pa.py_buffer(np.array([0, len(data)], np.int32))
+    try:
+        pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def cell_texts(cells: pa.StringArray, *, text: bool) -> pa.StringArray:

@@ -20,6 +20,8 @@ _UNITS = ((100_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000_0
 """A Unix time below each first number counts in that part of a second: s, ms, us; beyond them ns."""
 _NANOSECONDS = 1_000_000_000
 _NUMBER = re.compile(r"\s*(-?\d{1,20})(?:\.(\d*))?\s*", re.ASCII)
+_ISO = re.compile(r"\d{4}-?(\d\d-?\d\d|W\d\d(-?\d)?)([Tt ].*)?", re.ASCII)
+"""Python takes any character between date and time, a digit too: thirteen digits would be a date."""
 _WHOLE = r"^-?\d{1,18}$"
 _LONGEST = 40
 
@@ -49,6 +51,8 @@ def _from_number(value: float, form: TimeFormat) -> int | None:
 
 
 def _from_text(text: str) -> int | None:
+    if not _ISO.fullmatch(text):
+        return None
     try:
         moment = dt.datetime.fromisoformat(text.removesuffix(" UTC"))
     except ValueError:
@@ -68,6 +72,8 @@ def seconds_array(values: pa.Array, form: TimeFormat) -> tuple[pa.Int64Array, Se
     numbers = _whole_numbers(values)
     if numbers is not None and form is not TimeFormat.ISO:
         return _divided(numbers, form), ()
+    if pa.types.is_nested(values.type):
+        return pa.nulls(len(values), pa.int64()), pc.indices_nonzero(pc.is_valid(values)).to_pylist()
     coded = values.dictionary_encode() if not pa.types.is_dictionary(values.type) else values
     found = pa.array([seconds_of(value, form) for value in coded.dictionary.to_pylist()], pa.int64())
     seconds = found.take(coded.indices)

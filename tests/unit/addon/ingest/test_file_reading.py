@@ -268,6 +268,9 @@ def test_ndjson_takes_its_time_from_another_member() -> None:
         (math.nan, "auto", None),
         ([], "auto", None),
         ("2" * 100, "auto", None),
+        ("3208020571400", "iso", None),
+        ("20200101T000000Z", "iso", 1_577_836_800),
+        ("20200101", "iso", 1_577_836_800),
     ],
 )
 def test_times_are_read_in_their_forms(value: Any, form: str, expected: int | None) -> None:
@@ -280,11 +283,9 @@ def test_times_are_read_in_their_forms(value: Any, form: str, expected: int | No
     st.sampled_from(list(TimeFormat)),
 )
 def test_a_column_of_times_is_read_as_each_of_them_is(values: list[int | None], form: TimeFormat) -> None:
-    expected = [seconds_of(value, form) for value in values]
-    for column in (
-        pa.array(values, pa.int64()),
-        pa.array([None if v is None else str(v) for v in values], pa.string()),
-    ):
+    texts = [None if v is None else str(v) for v in values]
+    for column in (pa.array(values, pa.int64()), pa.array(texts, pa.string())):
+        expected = [seconds_of(value, form) for value in column.to_pylist()]
         seconds, wrong = seconds_array(column, form)
         assert seconds.to_pylist() == expected
         assert list(wrong) == [n for n, v in enumerate(values) if v is not None and expected[n] is None]
@@ -312,3 +313,35 @@ def test_bad_rows_travel_in_a_batchs_meta_as_many_as_are_kept() -> None:
     assert len(rows) == 6
     assert (rows[0].reason, rows[0].body) == ("line 1: not_utf8", "\\xff" * 10)
     assert rows[5].reason == "2 more bad rows in this upload"
+
+
+@pytest.mark.parametrize(
+    ("body", "rows", "bad"),
+    [
+        (b'size,n\n5" pipe,1\n6" pipe,2\n7,3,4\nx,5\n', [('5" pipe', 1), ('6" pipe', 2), ("x", 5)], [4]),
+        (
+            b'size,n\n"a\nb",1\n5",2\n"c""\nd",3\nx\ny,4\n',
+            [("a\nb", 1), ('5"', 2), ('c"\nd', 3), ("y", 4)],
+            [7],
+        ),
+        (b"size,n\ra,1\rb,2,3\rc,4\r", [("a", 1), ("c", 4)], [3]),
+        (b"size,n\na,1\n\xff,2\n\xfe,3,4\nb,5\n", [("a", 1), ("b", 5)], [3, 4]),
+    ],
+    ids=["quotes inside", "quotes that open and inside", "carriage returns", "not utf-8"],
+)
+def test_a_bad_row_is_named_by_its_line_whatever_quotes_and_line_ends_are_before_it(
+    body: bytes, rows: list[tuple[str, int]], bad: list[int]
+) -> None:
+    found = read_file(body, FileOptions(FileFormat.CSV), IngestLimits())
+    assert [line.number for line in found.bad] == bad
+    read = [json.loads(line) for line in found.lines.split(b"\n") if line]
+    assert [(row["size"], row["n"]) for row in read] == rows
+
+
+def test_a_parquet_time_column_of_lists_makes_bad_rows_not_a_fault() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"at": [[1], None, [2, 3]], "a": [1, 2, 3]}), file)
+    options = FileOptions(FileFormat.PARQUET, time_column="at")
+    found = read_file(file.getvalue(), options, IngestLimits())
+    assert [line.number for line in found.bad] == [1, 3]
+    assert found.rows == 1
