@@ -85,7 +85,7 @@ def test_the_holdout_equals_a_plain_computation(
 
 
 def test_cdnow_holds_out_what_the_paper_holds_out(run: Any) -> None:
-    """1,882 further purchases of the 2,357 customers in the 39 weeks to June 1998 (Fader, Hardie, Lee 2005)."""
+    """1,882 further purchases in the 39 weeks to June 1998 (Fader, Hardie, Lee 2005)."""
     params = {"calibration_end": "1997-09-30", "end": "1998-06-30", "freq_multiplier": 7}
     rows = run("customer_summary", {"transactions": cdnow()}, params).tables["customer_holdout"].to_pylist()
     assert (len(rows), sum(row["frequency_holdout"] for row in rows)) == (2357, 1882)
