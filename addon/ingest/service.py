@@ -12,19 +12,18 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from addon.ingest.background import Background
 from addon.ingest.disk import Disk, LocalDisk
 from addon.ingest.door import Admission, admit, check_size
-from addon.ingest.flusher import Flushed, Flusher, UploadKey, upload_key
+from addon.ingest.flusher import Flusher, UploadKey, upload_key
 from addon.ingest.limits import IngestLimits
 from addon.ingest.pending import Pending, Upload
-from addon.ingest.quarantine import is_machines_fault
 from addon.ingest.record import Record, encode, new_batch_id
 from addon.ingest.segments import Segment, SegmentFolder
+from addon.ingest.stats import IngestStats
+from addon.ingest.stubborn import StubbornSegments
 from addon.ingest.uploads import FleetUploadIds, LedgerUploadIds, SettledLedger, UploadIds
 from addon.ingest.wal import Wal, WalLimits
 from addon.models.ingest import Ack, Batch, Catalog, UploadClaims, UploadLedger
@@ -44,34 +43,11 @@ RECOVERED = "wal_recovered"
 _SMALL_BODY, _SMALL_CLEAN_BODY = 16 << 10, 128 << 10
 """Bodies up to this many bytes are looked at on the event loop: a thread hop costs more."""
 _RETRY_S = 1.0
-_ISOLATE_AFTER, _GIVE_UP_AFTER = 3, 6
-"""Failures of a segment, none the machine's fault, until it is taken apart, and until it is put aside."""
 _UPKEEP_S = 300.0
 _LEFTOVER_S = 60.0
 """A claim of ours that is older and not pending is a leftover; a write takes far less."""
 
 log = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class IngestStats:
-    """Counters since the start; the metrics page reads them."""
-
-    batches: int = 0
-    duplicates: int = 0
-    bytes: int = 0
-    rows: int = 0
-    dead_letters: int = 0
-    discarded_tables: int = 0
-    corrupt_ranges: int = 0
-    flushes: int = 0
-    flush_failures: int = 0
-    recovered_batches: int = 0
-    quarantined: int = 0
-    misfits: int = 0
-    """Stored values that did not fit their column."""
-    flushed_batches: int = 0
-    """Of ``batches`` and ``recovered_batches``: what waits no more."""
 
 
 class IngestService:
@@ -117,7 +93,7 @@ class IngestService:
         self._left_until = -1
         self._task: asyncio.Task[None] | None = None
         self._upkeep: asyncio.Task[None] | None = None
-        self._failures: Counter[int] = Counter()
+        self._segments = StubbornSegments(self._flusher, self._wal.folder, self._choose)
         self._merge = asyncio.Event()
         self._background = Background("ingest-upkeep")
         self._wake = asyncio.Event()
@@ -364,38 +340,9 @@ class IngestService:
 
     async def _flush_round(self) -> None:
         for segment in await self._wal.seal():
-            done = await asyncio.to_thread(self._flush_segment, segment)
+            done = await asyncio.to_thread(self._segments.flush, segment)
             self._pending.flushed(done.records)
-            stats = self.stats
-            stats.flushes += 1
-            stats.flushed_batches += len(done.records)
-            stats.rows += done.rows
-            stats.dead_letters += done.dead_letters
-            stats.discarded_tables += done.discarded
-            stats.corrupt_ranges += done.corrupt_ranges
-            stats.quarantined += done.quarantined
-            stats.misfits += done.misfits
-
-    def _flush_segment(self, segment: Segment) -> Flushed:
-        """Flush a segment; one that keeps failing by itself is taken apart so that it blocks nothing else."""
-        failures, attempts = self._failures[segment.number], self._flusher.attempts
-        try:
-            attempts.begin(segment.number)
-            with self._wal.folder.flushing():
-                if failures >= _GIVE_UP_AFTER:
-                    done = self._flusher.give_up(segment)
-                else:
-                    deadly = self._flusher.deadly(segment)
-                    isolate = failures >= _ISOLATE_AFTER or bool(deadly)
-                    done = self._flusher.flush(segment, choose=self._choose, isolate=isolate, deadly=deadly)
-        except Exception as error:
-            if not is_machines_fault(error):
-                self._failures[segment.number] += 1
-            attempts.failed()
-            raise
-        self._failures.pop(segment.number, None)
-        attempts.end(segment.number)
-        return done
+            self.stats.count(done)
 
     async def _upkeep_loop(self) -> None:
         """Merge small files when there are many, beside the flush; delete what nobody reads any more."""
