@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -232,3 +234,39 @@ def test_a_killed_server_is_an_error_and_what_it_had_taken_is_there_after_its_re
     assert [store.get(key) for key in keys] == [b"%d" % n for n in range(5)]
     assert store.create("7/x", b"1")
     store.close()
+
+
+# Upkeep of the local files
+# ----------------------------------------------------------------------------------------------------
+
+
+def test_drafts_of_a_crashed_writer_are_tidied_away_after_a_day(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path)
+    kept = put(store, "7/shop/events/part", b"rows")
+    old, young = store.scratch / "old.tmp", store.scratch / "young.tmp"
+    for draft, age in ((old, 86_401.0), (young, 86_000.0)):
+        draft.write_bytes(b"of a writer that has crashed")
+        os.utime(draft, (time.time() - age,) * 2)
+    store.tidy()
+    assert (old.exists(), young.exists()) == (False, True)
+    assert store.get(kept) == b"rows"
+
+
+def test_cached_files_of_a_table_that_another_node_dropped_are_tidied_away(
+    memory_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (S3Objects(memory_server.place(tmp_path.name), tmp_path / n, 1 << 20) for n in ("one", "two"))
+    keys = {}
+    for table in ("gone", "stays"):
+        one.put(f"7/shop/{table}/_delta_log/{0:020d}.json", b"{}")
+        keys[table] = put(one, f"7/shop/{table}/part", table.encode())
+        with two.lease() as lease:
+            lease.fetch([two.path(keys[table])])
+    one.delete_all("7/shop/gone")
+    two.tidy()
+    assert two.path(keys["gone"]).exists(), "it looks every quarter of an hour"
+    monkeypatch.setattr("addon.warehouse.objects.s3._TIDY_S", 0.0)
+    two.tidy()
+    assert (two.path(keys["gone"]).exists(), two.path(keys["stays"]).exists()) == (False, True)
+    one.close()
+    two.close()

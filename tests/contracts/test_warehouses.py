@@ -286,6 +286,21 @@ def test_a_table_that_is_dropped_while_others_commit_is_whole_or_gone(node: Open
     assert rows(two) == [(9, 1)]
 
 
+def test_a_deletion_that_was_given_up_half_way_is_finished_by_who_makes_the_table_anew(
+    node: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = node("one"), node("two")
+    put(one, 1, '{"a":1}')
+    with one.locked(REF) as log_:
+        log_.bury()  # the dropping node dies after its last commit, before it has deleted a file
+    assert two.snapshot(REF) is None
+    with pytest.raises(Unavailable, match="being changed by others"):
+        put(two, 1, '{"b":2}')  # it may still be at it
+    monkeypatch.setattr("addon.warehouse.delta._DELETING_S", -1.0)
+    assert put(two, 1, '{"b":2}') == 1
+    assert rows(one) == [(9, 2)]
+
+
 def test_plain_readers_see_the_same_rows(node_of_many: Opener) -> None:
     one = node_of_many("one")
     for segment in range(1, 36):
