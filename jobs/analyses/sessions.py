@@ -53,20 +53,30 @@ def _breaks(parameters: Parameters) -> str:
     return " OR ".join(conditions)
 
 
-def number_events(engine: Engine, parameters: Parameters) -> None:
-    """Make `session_events`: the events of the report range with the number of their session."""
+def number_events(
+    engine: Engine, parameters: Parameters, opening: tuple[str, ...] = (), *, once: bool = False
+) -> None:
+    """Make `session_events`: the events of the report range with the number of their session.
+
+    Args:
+        engine: has `events` staged.
+        parameters: where to cut.
+        opening: more columns to take along.
+        once: the caller reads it only once, so it need not be kept.
+    """
     by_campaign = parameters.split_on_campaign
     numbered = query(
         "sessions",
         "numbered",
         breaks=_breaks(parameters),
         range=parameters.covers(),
+        opening="".join(f"{name}, " for name in opening),
         campaign="NULLIF(LOWER(TRIM(utm_campaign)), '')" if by_campaign else "CAST(NULL AS STRING)",
         previous_campaign=_PREVIOUS_CAMPAIGN.replace("utm_campaign", "NULLIF(LOWER(TRIM(utm_campaign)), '')")
         if by_campaign
         else "",
     )
-    engine.materialize("session_events", numbered)
+    (engine.view if once else engine.materialize)("session_events", numbered)
 
 
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
@@ -81,18 +91,29 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     first event: its own column where the input has one, else derived from its utm tags, click ids and
     referrer, `direct` without any. `value_minor` sums the conversion events, 0 without any.
     """
-    number_events(engine, parameters)
-    has_channel = bool(present["events"] & {"channel", *CAMPAIGN_COLUMNS})
-    if has_channel:
-        engine.view("session_entries", query("sessions", "entries"))
+    opening: tuple[str, ...] = ("channel", *CAMPAIGN_COLUMNS)
+    if not present["events"] & set(opening):
+        opening = ()
+    number_events(engine, parameters, opening, once=True)
+    grouped = query(
+        "sessions",
+        "grouped",
+        is_conversion=f"event IN ({text_list(parameters.conversion_events)})",
+        opening="".join(f", MAX(CASE WHEN is_start = 1 THEN {name} END) AS {name}" for name in opening),
+    )
+    if opening:
+        engine.materialize("session_groups", grouped)
+        engine.view("session_entries", query("sessions", "entries", opening=", ".join(opening)))
         add_channels(engine, "session_entries", present, parameters.own_hosts)
+    else:
+        engine.view("session_groups", grouped)
     engine.view(
         "sessions",
         query(
             "sessions",
             "sessions",
-            is_conversion=f"event IN ({text_list(parameters.conversion_events)})",
-            channel_join=_CHANNEL_JOIN if has_channel else _NO_CHANNEL,
+            channel="COALESCE(entry.channel, 'direct')" if opening else "'direct'",
+            channel_join=_CHANNEL_JOIN if opening else "",
         ),
     )
     return {"sessions": "sessions"}
@@ -100,9 +121,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
 _CHANNEL_JOIN = (
     "LEFT JOIN channel_grouped AS entry ON entry.user_id = grouped.user_id"
-    " AND entry.time = grouped.started_at AND entry.seq = grouped.entry_seq"
+    " AND entry.seq = grouped.session_index"
 )
-_NO_CHANNEL = "CROSS JOIN (SELECT CAST(NULL AS STRING) AS channel) AS entry"
 
 ANALYSIS = Analysis(
     name="sessions",
