@@ -131,17 +131,18 @@ def maximise(likelihood: Likelihood) -> Fit:
             message="the likelihood is not finite for these data",
         )
     lowest, logs, iterations = best
-    logs = _polished(likelihood, logs)
-    return _judged(likelihood, min(lowest, likelihood.at(logs)), logs, iterations)
+    curvature = _curvature(likelihood, logs)
+    logs = _polished(likelihood, logs, curvature)
+    errors = _standard_errors(curvature, likelihood.customers)
+    return _judged(likelihood, min(lowest, likelihood.at(logs)), logs, errors, iterations)
 
 
-def _polished(likelihood: Likelihood, logs: Floats) -> Floats:
+def _polished(likelihood: Likelihood, logs: Floats, curvature: Floats) -> Floats:
     """A few of Newton's steps, so that the order of a sum does not show in the digits that are reported."""
+    if not np.all(np.isfinite(curvature)) or np.linalg.eigvalsh(curvature)[0] <= _FLAT:
+        return logs
     for _ in range(3):
-        slope, curvature = likelihood.gradient(logs), _curvature(likelihood, logs)
-        if not np.all(np.isfinite(curvature)) or np.linalg.eigvalsh(curvature)[0] <= _FLAT:
-            return logs
-        step = np.linalg.solve(curvature, slope)
+        step = np.linalg.solve(curvature, likelihood.gradient(logs))
         if np.max(np.abs(step)) > _STEP or np.max(np.abs(logs - step)) > BOUND:
             return logs
         logs = logs - step
@@ -152,8 +153,7 @@ def _arrived(likelihood: Likelihood, logs: Floats) -> bool:
     return bool(np.all(np.abs(likelihood.gradient(logs)) < _STEEP))
 
 
-def _judged(likelihood: Likelihood, lowest: float, logs: Floats, iterations: int) -> Fit:
-    errors = _standard_errors(likelihood, logs)
+def _judged(likelihood: Likelihood, lowest: float, logs: Floats, errors: Floats, iterations: int) -> Fit:
     vague = [
         name
         for name, log, error in zip(likelihood.names, logs, errors, strict=True)
@@ -190,11 +190,11 @@ def _curvature(likelihood: Likelihood, logs: Floats) -> Floats:
     return found
 
 
-def _standard_errors(likelihood: Likelihood, logs: Floats) -> Floats:
+def _standard_errors(curvature: Floats, customers: int) -> Floats:
     """From the curvature at the optimum; infinite in a direction that is flat, or curved the wrong way."""
-    information = likelihood.customers * _curvature(likelihood, logs)
+    information = customers * curvature
     if not np.all(np.isfinite(information)):
-        return np.full(len(logs), np.inf)
+        return np.full(len(curvature), np.inf)
     sizes, directions = np.linalg.eigh(information)
     with np.errstate(divide="ignore"):
         spread = np.where(sizes > 0, 1 / np.maximum(sizes, 1e-300), np.inf)
