@@ -104,7 +104,10 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     weight = "1" if by_events else "conversions"
     tokens = _from_events(engine, parameters) if by_events else _from_touches(engine, parameters)
     _number(engine, parameters, tokens, from_end=not by_events)
-    places = {"concat": engine.dialect.ordered_concat("tokens.token", _SEPARATOR, "tokens.position")}
+    anchors = _anchors(parameters, by_events=by_events)
+    places = anchors | {
+        "concat": engine.dialect.ordered_concat("tokens.token", _SEPARATOR, "tokens.position")
+    }
     if not by_events:
         anchored = parameters.start or parameters.end or parameters.through
         places["empty"] = "" if anchored else query("paths", "conversion_empty_paths")
@@ -118,6 +121,15 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     series = engine.dialect.series("1", str(parameters.max_length))
     engine.view("step_matrix", query("paths", "step_matrix", entity_weight=weight, series=series))
     return {"paths": "paths", "transitions": "transitions", "step_matrix": "step_matrix"}
+
+
+def _anchors(parameters: Parameters, *, by_events: bool) -> dict[str, str]:
+    """Which tokens of an entity its duration looks at, and the join that says so."""
+    bounds = ["place >= first_place"] if parameters.start else []
+    if parameters.end and by_events:  # before a conversion, a path always ends at the conversion
+        bounds.append("place <= last_place")
+    spans = "INNER JOIN path_spans AS spans ON spans.entity_id = tokens.entity_id" if bounds else ""
+    return {"inside": " AND ".join(bounds) or "TRUE", "spans": spans}
 
 
 def _from_touches(engine: Engine, parameters: Parameters) -> str:

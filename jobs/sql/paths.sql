@@ -13,10 +13,10 @@ LEFT JOIN (SELECT DISTINCT path_id FROM attribution_touch_rows) AS touched ON to
 WHERE touched.path_id IS NULL
 
 -- name: session_tokens
--- Events as path tokens, numbered inside their session or user.
+-- Events as path tokens; their place in the user's history orders those of a session, too.
 SELECT
     $entity AS entity_id,
-    ROW_NUMBER() OVER (PARTITION BY $entity ORDER BY time, seq) AS place,
+    event_index AS place,
     REPLACE($token, '>', '›') AS token, time AS token_time,
     CASE WHEN event IN ($conversion_events) THEN 1 ELSE 0 END AS conversions,
     CASE WHEN event IN ($conversion_events) THEN COALESCE(value_minor, 0) ELSE 0 END AS value_minor
@@ -82,7 +82,7 @@ FROM $relation
 SELECT entity_id, token, position - $skipped AS position FROM path_numbered WHERE $limit
 
 -- name: spans
--- Of every path, anchored or not, where it begins and ends among its entity's tokens.
+-- Of every anchored path, where it begins and ends among its entity's tokens.
 SELECT entity_id, $first AS first_place, $last AS last_place FROM path_numbered GROUP BY entity_id
 
 -- name: conversion_paths
@@ -95,9 +95,9 @@ FROM (
 INNER JOIN (
     SELECT
         tokens.entity_id, MAX(conversions) AS conversions, MAX(value_minor) AS value_minor,
-        MAX(CASE WHEN place >= first_place THEN to_end_s END) AS duration_s
+        MAX(CASE WHEN $inside THEN to_end_s END) AS duration_s
     FROM path_tokens AS tokens
-    INNER JOIN path_spans AS spans ON spans.entity_id = tokens.entity_id
+    $spans
     GROUP BY tokens.entity_id
 ) AS sums ON sums.entity_id = tokens.entity_id
 $empty
@@ -118,10 +118,9 @@ FROM (
 INNER JOIN (
     SELECT
         tokens.entity_id, MAX(conversions) AS conversions, CAST(SUM(value_minor) AS BIGINT) AS value_minor,
-        MAX(CASE WHEN place >= first_place AND place <= last_place THEN token_time END)
-            - MIN(CASE WHEN place >= first_place AND place <= last_place THEN token_time END) AS duration_s
+        MAX(CASE WHEN $inside THEN token_time END) - MIN(CASE WHEN $inside THEN token_time END) AS duration_s
     FROM path_tokens AS tokens
-    INNER JOIN path_spans AS spans ON spans.entity_id = tokens.entity_id
+    $spans
     GROUP BY tokens.entity_id
 ) AS sums ON sums.entity_id = tokens.entity_id
 
