@@ -48,6 +48,22 @@ def test_a_query_sees_every_nodes_rows_and_an_id_counts_once_wherever_it_is_sent
     check(front, "everywhere", set(uploads), set(uploads))
 
 
+def test_a_table_made_anew_has_nothing_of_the_dropped_one_and_all_that_comes_after(fleet: Fleet) -> None:
+    front, one, two = fleet.nodes.values()
+    front.make_table("anew", "events")
+    with front.http() as client, one.http() as first, two.http() as second:
+        for number in range(4):
+            for ingest in (first, second):
+                kept = ingest.put(path_of("anew", f"old{number}"), content=body_of(f"old{number}"))
+                kept.raise_for_status()
+            client.post("/v3/table/delete/anew/events").raise_for_status()
+            client.post("/v3/table/create/anew/events/log").raise_for_status()
+            for name, ingest in (("a", first), ("b", second)):
+                ingest.put(path_of("anew", f"{name}{number}"), content=body_of(name)).raise_for_status()
+            assert sorted(front.query("select distinct upload from events", "anew")) == [["a"], ["b"]]
+    check(front, "anew", {"a", "b"}, {"a", "b"})
+
+
 def test_nothing_is_lost_or_doubled_while_ingest_nodes_are_killed(fleet: Fleet) -> None:
     front, one, two = fleet.nodes.values()
     front.make_table("killed", "events")
