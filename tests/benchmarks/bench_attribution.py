@@ -3,8 +3,8 @@
 Both read the paths before the clock starts, in the form each is made for: a Parquet file on disk for ours, a
 frame in memory for the peer. Ours also checks the input and hashes the file and the result for the manifest.
 Results are compared before any time is reported. The peer simulates Markov walks where ours solves, so these
-agree within its error. Its default stops at an error of 5 % and cuts walks at the longest path seen; its tight
-run stops at 0.5 % and lets them end.
+agree within its error. Its default stops at an error of 5 % and cuts walks at the longest path seen; its
+tight run stops at 0.5 % and lets them end.
 """
 
 from __future__ import annotations
