@@ -202,10 +202,10 @@ FROM (
         *,
         ROW_NUMBER() OVER (
             PARTITION BY entity_id ORDER BY step DESC, reached_at, started_at DESC
-        ) AS place
+        ) AS from_best
     FROM $relation
 ) AS ranked
-WHERE place = 1
+WHERE from_best = 1
 
 -- name: kernel_measures
 -- DuckDB only: what the kernel's integers must hold.
