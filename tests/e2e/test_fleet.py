@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.e2e.fleet import Fleet, Load, body_of, check, path_of
-from tests.faults.live_addon import framed
+from tests.faults.live_addon import LiveAddon, framed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,19 +129,30 @@ def test_a_deprovisioned_account_is_gone_from_every_node(fleet: Fleet) -> None:
 def test_a_job_is_killed_through_a_node_that_does_not_run_it(fleet: Fleet) -> None:
     front, one, _ = fleet.nodes.values()
     front.make_table("slow", "events")
-    fleet.add("back", "api,worker", SLUICE_ADDON_JOB_SLOTS="0")
-    back = fleet.nodes["back"].start()
-    with one.http() as client:
-        client.put(path_of("slow", "a"), content=body_of("a")).raise_for_status()
-    sql = "select max(a.range * b.range % 7) from range(100000000) a, range(1000) b"
-    with back.http() as client:
-        job = client.post("/v3/job/issue/duckdb/slow", data={"query": sql})
-        assert job.status_code == 200, job.text
-        number = job.json()["job_id"]
-        while client.get(f"/v3/job/status/{number}").json()["status"] == "queued":
-            time.sleep(0.05)
-        client.post(f"/v3/job/kill/{number}").raise_for_status()
-        assert _ended(client, number)["status"] == "killed"
+    with _one_more(fleet, "back", "api,worker", SLUICE_ADDON_JOB_SLOTS="0") as back:
+        with one.http() as client:
+            client.put(path_of("slow", "a"), content=body_of("a")).raise_for_status()
+        sql = "select max(a.range * b.range % 7) from range(100000000) a, range(1000) b"
+        with back.http() as client:
+            job = client.post("/v3/job/issue/duckdb/slow", data={"query": sql})
+            assert job.status_code == 200, job.text
+            number = job.json()["job_id"]
+            while client.get(f"/v3/job/status/{number}").json()["status"] == "queued":
+                time.sleep(0.05)
+            client.post(f"/v3/job/kill/{number}").raise_for_status()
+            assert _ended(client, number)["status"] == "killed"
+
+
+@contextmanager
+def _one_more(fleet: Fleet, name: str, role: str, **environment: str) -> Iterator[LiveAddon]:
+    """Have another node for a while; the other tests count on three."""
+    node = fleet.add(name, role, **environment).start()
+    try:
+        yield node
+    finally:
+        code = node.stop()
+        del fleet.nodes[name]
+    assert code == 0
 
 
 def _ended(client: httpx.Client, job: str) -> dict[str, Any]:
