@@ -51,7 +51,9 @@ def tables(seed: str) -> dict[str, pa.Table]:
             "time": times(300),
             "amount_minor": drawn(300, -200, 0, 500, 500, 999),
         }),
-        "identity_edges": pa.table({"anonymous_id": ["a", "k", "b"], "user_id": ["c", "c", "d"], "time": [1, 2, 2]}),
+        "identity_edges": pa.table({
+            "anonymous_id": ["a", "k", "b"], "user_id": ["c", "c", "d"], "time": [1, 2, 2],
+        }),
         "ingested": pa.table({
             "time": times(40), "database": drawn(40, *names), "table": drawn(40, *names),
             "rows_in": drawn(40, 0, 3), "bytes_in": drawn(40, 0, 99),
@@ -62,7 +64,8 @@ def tables(seed: str) -> dict[str, pa.Table]:
         }),
         "queried": pa.table({
             "query_id": drawn(40, *"pqrstu"), "time": times(40), "database": drawn(40, *names, None),
-            "table": drawn(40, *names), "bytes_scanned": drawn(40, None, 0, 3, 7), "cpu_s": drawn(40, 0.1, 0.7),
+            "table": drawn(40, *names), "bytes_scanned": drawn(40, None, 0, 3, 7),
+            "cpu_s": drawn(40, 0.1, 0.7),
         }),
         "router": pa.table({
             "time": times(400), "app": drawn(400, "a", "b", None),
@@ -107,14 +110,14 @@ LOGS = ("router", "dyno", "metrics", "app")
 CASES: list[tuple[str, tuple[str, ...], dict[str, Any], bool]] = [
     ("retention", EVENTS, {"period": "day", "start_event": "view", "return_event": "cart"} | BERLIN, True),
     ("retention", EVENTS, {"period": "week", "mode": "unbounded"} | BERLIN, False),
-    ("retention", EVENTS, {"period": "month", "mode": "bracket", "brackets": [[0, 0], [1, 2]]} | BERLIN, False),
+    ("retention", EVENTS, {"period": "month", "mode": "bracket", "brackets": [[0, 1]]} | BERLIN, False),
     ("retention", EVENTS, {"period": "day", "mode": "rolling", "data_through": "2024-04-20"} | BERLIN, False),
     ("retention", (*EVENTS, "identity_edges"), {"period": "day", "data_through": "2024-07-01"}, False),
     ("churn", EVENTS, {"period": "day", "event": "view"} | BERLIN, False),
     ("churn", MONEY, {"period": "week", "from": "2024-03-20", "data_through": "2024-07-01"}, False),
     ("churn", (*MONEY, "identity_edges"), {"period": "month", "stitch": "graph"}, False),
     ("customer_summary", MONEY, {"calibration_end": "2024-04-05", "unit": "week"} | BERLIN, False),
-    ("customer_summary", ("transactions=cdnow",), {"calibration_end": "1997-09-30", "freq_multiplier": 7}, False),
+    ("customer_summary", ("transactions=cdnow",), {"E1": "1997-09-30", "freq_multiplier": 7}, False),
     ("rfm", (*MONEY, "identity_edges"), {"buckets": 3} | BERLIN, False),
     ("clv", ("transactions=cdnow",), {"end": "1997-09-30", "discount": 0.01, "horizon": 10}, False),
     ("clv", ("transactions=cdnow",), {"end": "1997-09-30", "model": "pareto_nbd"}, False),
