@@ -186,8 +186,8 @@ def test_a_renamed_column_must_exist(duck: DuckEngine) -> None:
 
 
 def test_unknown_names_are_refused_before_anything_is_read() -> None:
-    with pytest.raises(UnknownAnalysisError, match="clv"):
-        find("clv")
+    with pytest.raises(UnknownAnalysisError, match="forecast"):
+        find("forecast")
 
 
 def test_the_hash_sees_values_not_row_order_nor_last_bits() -> None:
