@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: Hashes of so many more bits than pairs of entities collide once in 64 runs; then entities are numbered.
 _SPARE_BITS = 5
 _HASH_BITS = 63
+#: So many rows are fetched at once, by all threads; more come in batches, which one thread computes.
+_ROWS_AT_ONCE = 8_000_000
 
 
 def reached_by_kernel(engine: Engine, parameters: Parameters) -> None:
@@ -27,7 +29,8 @@ def reached_by_kernel(engine: Engine, parameters: Parameters) -> None:
     places = {"matters": _matters(steps), "step": _step(steps), "named": ""}
     places["seq"] = "seq" if parameters.ties == "seq" else "0"
     measures = engine.collect(query("funnel", "kernel_measures", matters=places["matters"])).to_pylist()[0]
-    entities = int(measures["entities"])
+    entities, rows = int(measures["entities"]), int(measures["n"])
+    rows *= 1 if _disjoint(steps) else len(steps)
 
     def layout(bits: int) -> Layout:
         return plan(
@@ -36,20 +39,20 @@ def reached_by_kernel(engine: Engine, parameters: Parameters) -> None:
             ties=parameters.ties,
             first=measures["first_time"],
             last=measures["last_time"],
-            rows=measures["n"] * (1 if _disjoint(steps) else len(steps)),
+            rows=rows,
             entity_bits=bits,
         )
 
     bits = min(2 * entities.bit_length() + _SPARE_BITS, _HASH_BITS)
     hashed = layout(bits)
-    found = _run(engine, places | {"number": "hash(entity_id)"}, hashed) if hashed.fits else None
+    found = _run(engine, places | {"number": "hash(entity_id)"}, hashed, rows) if hashed.fits else None
     number = f"hash(entity_id) >> {64 - bits}"
     if found is None or found.entities != entities:
         engine.materialize(
             "funnel_kernel_numbers", query("funnel", "kernel_numbers", matters=places["matters"])
         )
         places["named"], number = "INNER JOIN funnel_kernel_numbers USING (entity_id)", "number"
-        found = _run(engine, places | {"number": number}, layout((entities + 1).bit_length()))
+        found = _run(engine, places | {"number": number}, layout((entities + 1).bit_length()), rows)
     engine.register_arrow("funnel_kernel", found.table)
     engine.view("funnel_reached", query("funnel", "kernel_reached"))
     engine.view(
@@ -58,8 +61,9 @@ def reached_by_kernel(engine: Engine, parameters: Parameters) -> None:
     )
 
 
-def _run(engine: Engine, places: dict[str, str], layout: Layout) -> Reached:
-    return reach(engine.stream(query("funnel", "kernel_rows", **places)), layout)
+def _run(engine: Engine, places: dict[str, str], layout: Layout, rows: int) -> Reached:
+    sql = query("funnel", "kernel_rows", **places)
+    return reach(engine.collect(sql).to_batches() if rows <= _ROWS_AT_ONCE else engine.stream(sql), layout)
 
 
 def _disjoint(steps: tuple[Predicate, ...]) -> bool:

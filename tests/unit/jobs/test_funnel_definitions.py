@@ -112,7 +112,7 @@ def expected(users: list[list[Event]], case: dict[str, Any]) -> dict[tuple[str, 
             best = first_chains(found, by_entry=case["count"] == "entry")
             used = best[max(best)]
             for step, chain in best.items():
-                value = {
+                value: Any = {
                     "first": used[0]["breakdown"],
                     "last": used[-1]["breakdown"],
                     "step": used[step - 1]["breakdown"],
