@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.analyses.funnel_kernel import Layout, Reached, plan, reach
-from jobs.engine.text import query, text_list
+from jobs.engine.text import query, text_list, text_literal
 
 if TYPE_CHECKING:
     from jobs.analyses.funnel_parameters import Parameters
@@ -83,6 +83,9 @@ def _step(steps: tuple[Predicate, ...]) -> str:
     """The step of an event; once for each where it matches several."""
     cases = [f"WHEN {step.sql()} THEN {index}" for index, step in enumerate(steps, 1)]
     if _disjoint(steps):
-        return f"CASE {' '.join(cases)} END"
+        names = [(event, index) for index, step in enumerate(steps, 1) for event in step.events]
+        return (
+            f"CASE event {' '.join(f'WHEN {text_literal(event)} THEN {index}' for event, index in names)} END"
+        )
     listed = ", ".join(f"CASE {case} END" for case in cases)
     return f"unnest(list_filter([{listed}], lambda step: step IS NOT NULL))"
