@@ -112,7 +112,10 @@ def test_the_duration_is_that_of_the_trimmed_path_and_the_value_that_of_the_enti
         (["/product/**", "ca.*"], "/product/** > cart > /product/**"),
         ("(product)/[0-9]+", "product > cart > product"),
         ([{"regex": "(?i)product", "name": "a \\ page"}], "a \\ page > cart > a \\ page"),
-        ([r"^\w+(r)t$", "none"], "/product/7?x=1#y > /product/8/ > r > HTTPS://shop.example/product/9/reviews"),
+        (
+            [r"^\w+(r)t$", "none"],
+            "/product/7?x=1#y > /product/8/ > r > HTTPS://shop.example/product/9/reviews",
+        ),
         ("https://shop.example/product/:id", "https://shop.example/product/:id > cart > rest"),
     ],
 )
