@@ -76,7 +76,8 @@ def _components(engine: Engine) -> str:
     while changed:
         turn += 1
         earlier, labels = labels, f"identity_labels_{turn}"
-        engine.materialize(labels, query("identity", "next_labels", labels=earlier))
+        # As a table, not as a query: a query over queries would grow threefold in each round.
+        engine.register_arrow(labels, engine.collect(query("identity", "next_labels", labels=earlier)))
         sql = query("identity", "changes", labels=labels, earlier=earlier)
         changed = engine.collect(sql).to_pylist()[0]["n"] > 0
     return query("identity", "graph", labels=labels)
