@@ -38,6 +38,8 @@ _CONF = {
     "spark.sql.shuffle.partitions": "4",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.catalogImplementation": "in-memory",
+    # Spark writes each plan down for its web page; those of nested windows would fill the memory.
+    "spark.sql.maxPlanStringLength": "8192",
     # Nothing is stored there, but Spark makes the folder: not in the caller's working folder, please.
     "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "sluice-spark-warehouse"),
 }
@@ -242,7 +244,8 @@ class SparkEngine:
 
     def close(self) -> None:
         """Drop the cached results and the views; the shared session stays up."""
-        for frame in self._cached.values():
+        # The newest first: dropping one that others stand on would make Spark cache those anew.
+        for frame in reversed(self._cached.values()):
             frame.unpersist()
         self._cached.clear()
         for table in self._session.catalog.listTables():

@@ -24,6 +24,8 @@ NOW = 1_800_000_000
 @pytest.fixture(scope="module")
 def addon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start(tmp_path_factory.mktemp("home"), free_base())
+    with running.client() as client:
+        client.create_database("shop")
     yield running
     stop(running)
 
@@ -42,7 +44,6 @@ def _rows(client: tdclient.Client, sql: str, kind: str = "trino") -> list[Any]:
 
 def test_rows_are_deleted_by_a_query_job_and_stay_readable_as_a_version(addon: Running) -> None:
     with addon.client() as client, addon.http() as http:
-        client.create_database("shop")
         client.create_log_table("shop", "events")
         _import(client, "events", [{"time": NOW + n, "n": n} for n in range(100)])
         made = http.post("/api/tables/shop/events/pins", json={"name": "all-of-them"})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobs.analyses.lifetime.groups import Groups
 
 NAMES = ("r", "alpha", "s", "beta")
+_MOST_TERMS, _NOTHING = 200_000, 1e-17
 
 
 def likelihood(groups: Groups) -> Likelihood:
@@ -69,11 +70,29 @@ def _tail(parameters: Sequence[float] | Floats, x: Floats, time: Floats) -> Floa
     r, alpha, s, beta = parameters
     buying, leaving = np.log(alpha + time), np.log(beta + time)
     if alpha >= beta:
-        series = special.hyp2f1(1.0, r + x, r + s + x + 1, (alpha - beta) / (alpha + time))
+        series = _series(r + x, r + s + x + 1, (alpha - beta) / (alpha + time))
         found: Floats = np.log(series) - (r + x) * buying - s * leaving
     else:
-        series = special.hyp2f1(1.0, s + 1, r + s + x + 1, (beta - alpha) / (beta + time))
+        series = _series(np.full_like(x, s + 1), r + s + x + 1, (beta - alpha) / (beta + time))
         found = np.log(series) - (r + x - 1) * buying - (s + 1) * leaving
+    return found
+
+
+def _series(b: Floats, c: Floats, z: Floats) -> Floats:
+    """2F1(1, b; c; z) for c > b and 0 <= z < 1.
+
+    SciPy (1.17) overflows to infinity for some large c with z above 0.9, where the terms of the series
+    itself fall fast; there they are added up.
+    """
+    found: Floats = np.array(special.hyp2f1(1.0, b, c, z))
+    for index in np.flatnonzero(~np.isfinite(found) | (found < 1)):
+        total = term = 1.0
+        for number in range(_MOST_TERMS):
+            term *= (b[index] + number) / (c[index] + number) * z[index]
+            total += term
+            if term < _NOTHING * total:
+                break
+        found[index] = total
     return found
 
 

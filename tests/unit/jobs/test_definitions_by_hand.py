@@ -142,17 +142,6 @@ def test_parameters_answer_to_the_names_of_the_definitions(run: Any) -> None:
         run("funnel", {"events": events}, {"steps": ["e"], "W": 60, "window": 60})
 
 
-@pytest.mark.parametrize(
-    ("name", "table", "parameter"),
-    [("funnel", "events", "exclusions"), ("paths", "events", "through")],
-)
-def test_what_is_defined_but_not_built_is_refused_as_such(
-    run: Any, name: str, table: str, parameter: str
-) -> None:
-    with pytest.raises(ParameterError, match=f"{parameter} is not available in this version"):
-        run(name, {table: []}, {"steps": ["e"], parameter: "x"} if name == "funnel" else {parameter: "x"})
-
-
 def test_position_takes_a_preset_and_a_string_is_a_list_of_one(run: Any) -> None:
     inputs = {"paths": [{"path": "a > b > c", "conversions": 1}]}
     result = run("attribution", inputs, {"model": "position", "position": "treasure_data"})

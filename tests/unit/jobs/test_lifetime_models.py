@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -51,6 +51,7 @@ def test_pareto_nbd_is_the_mean_over_all_rates(parameters: Any, x: int, tx: floa
 
 
 @settings(max_examples=60, deadline=None)
+@example(1.0, 1.0, 1.0, 11.0, 98, 0.0, 1.0)
 @given(positive, positive, positive, positive, st.integers(0, 400), st.floats(0, 1), st.floats(0.1, 500))
 def test_pareto_nbd_matches_the_integral_that_the_series_stands_for(  # noqa: PLR0917 - one argument for each strategy
     r: float, alpha: float, s: float, beta: float, x: int, share: float, until: float
