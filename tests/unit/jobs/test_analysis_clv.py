@@ -97,7 +97,7 @@ def purchases(customers: int, *days: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("model", ["bg_nbd", "pareto_nbd"])
+@pytest.mark.parametrize("model", ["bg_nbd", pytest.param("pareto_nbd", marks=pytest.mark.slow)])
 def test_data_that_no_model_fits_give_nulls_and_say_why(run: Any, model: str) -> None:
     cases = [
         ([], "no_customers", "no_repeat_customers"),

@@ -112,7 +112,7 @@ def test_gradients_are_those_of_the_likelihoods(logs: list[float]) -> None:
         assert likelihood.gradient(at) == pytest.approx(np.array(slopes), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("model", [bg_nbd, pareto_nbd])
+@pytest.mark.parametrize("model", [bg_nbd, pytest.param(pareto_nbd, marks=pytest.mark.slow)])
 def test_customers_who_are_all_alike_identify_no_model(model: Any) -> None:
     alike = Groups(np.array([2.0]), np.array([10.0]), np.array([20.0]), np.array([1_000.0]))
     fit = maximise(model.likelihood(alike))

@@ -154,15 +154,17 @@ def test_a_batch_that_was_taken_over_is_neither_acknowledged_nor_stored(
 def test_an_id_that_a_living_node_is_writing_is_asked_for_again_later(pair: Pair) -> None:
     async def run() -> None:
         a, b = await pair.start("a"), await pair.start("b")
-        go_on = asyncio.Event()
+        go_on, has_claim = asyncio.Event(), asyncio.Event()
         write = a._write
 
         async def slow(record: Any) -> None:
+            has_claim.set()
             await go_on.wait()
             await write(record)
 
         a._write = slow  # type: ignore[method-assign]
         first = asyncio.create_task(a.append(_batch("u")))
+        await has_claim.wait()
         second = asyncio.create_task(b.append(_batch("u")))
         done, _ = await asyncio.wait([second])
         assert isinstance(done.pop().exception(), Unavailable)
