@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import pytest
 from jobs.engines.duck import DuckEngine
 from jobs.engines.spark import SparkEngine
 from jobs.run.runner import run_analysis
+from tests.contracts.engines import same
 
 pytestmark = pytest.mark.xdist_group("spark")
 
 CDNOW = Path(__file__).parents[2] / "examples" / "data" / "CDNOW_sample.txt"
-#: Compiling each query to Java code costs more than it saves on a few rows.
-SMALL_DATA = {"spark.sql.codegen.wholeStage": "false", "spark.sql.shuffle.partitions": "1"}
 START = 1_700_000_000
 DAY = 86_400
 
@@ -166,26 +164,6 @@ CASES: list[tuple[str, dict[str, Maker], dict[str, Any]]] = [
         {"period": "month", "mode": "unbounded", "data_through": START + 90 * DAY},
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def duck() -> Iterator[DuckEngine]:
-    engine = DuckEngine(threads=1)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def spark() -> Iterator[SparkEngine]:
-    engine = SparkEngine(conf=SMALL_DATA)
-    yield engine
-    engine.close()
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float):
-        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(left == right)
 
 
 @pytest.mark.parametrize(

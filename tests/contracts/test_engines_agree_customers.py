@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import pytest
 from jobs.engines.duck import DuckEngine
 from jobs.engines.spark import SparkEngine
 from jobs.run.runner import run_analysis
+from tests.contracts.engines import same
 
 pytestmark = pytest.mark.xdist_group("spark")
 
 CDNOW = Path(__file__).parents[2] / "examples" / "data" / "CDNOW_sample.txt"
-#: Compiling each query to Java code costs more than it saves on a few rows.
-SMALL_DATA = {"spark.sql.codegen.wholeStage": "false", "spark.sql.shuffle.partitions": "1"}
 START = 1_711_670_400  # 2024-03-29: the clocks of Europe change two days later
 DAY = 86_400
 
@@ -129,26 +127,6 @@ CASES: list[tuple[str, tuple[str, ...], dict[str, Any], bool]] = [
     ("operations", LOGS, {"max_paths": 2, "bucket": 86_400}, True),
     ("operations", ("router",), {"by_path": False, "error_from": 404, "from": START + 1}, False),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def duck() -> Iterator[DuckEngine]:
-    engine = DuckEngine(threads=1)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def spark() -> Iterator[SparkEngine]:
-    engine = SparkEngine(conf=SMALL_DATA)
-    yield engine
-    engine.close()
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float):
-        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(left == right)
 
 
 @pytest.mark.parametrize(

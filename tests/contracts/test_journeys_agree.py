@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -13,11 +11,10 @@ import pytest
 from jobs.engines.duck import DuckEngine
 from jobs.engines.spark import SparkEngine
 from jobs.run.runner import run_analysis
+from tests.contracts.engines import same
 
 pytestmark = pytest.mark.xdist_group("spark")
 
-#: Compiling each query to Java code costs more than it saves on a few rows.
-SMALL_DATA = {"spark.sql.codegen.wholeStage": "false", "spark.sql.shuffle.partitions": "1"}
 START, DAY = 1_700_000_000, 86_400
 
 
@@ -67,26 +64,6 @@ LONG: list[tuple[str, dict[str, Any]]] = [
     ("paths", {"entity": "user", "start": ["view"], "end": ["purchase", "x"], "collapse": "none"}),
     ("paths", {"entity": "user", "through": "a > b", "collapse": "set", "stitch": "none"}),
 ]
-
-
-@pytest.fixture(scope="module")
-def duck() -> Iterator[DuckEngine]:
-    engine = DuckEngine(threads=1)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def spark() -> Iterator[SparkEngine]:
-    engine = SparkEngine(conf=SMALL_DATA)
-    yield engine
-    engine.close()
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float):
-        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(left == right)
 
 
 @pytest.mark.parametrize(
