@@ -159,7 +159,8 @@ class BulkService:
         if session.state is BulkState.COMMITTING:
             task = self._begin(session)
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(task), hold_s)
+                async with asyncio.timeout(hold_s):
+                    await asyncio.shield(task)
         return await asyncio.to_thread(self.store.get, account_id, name)
 
     def delete(self, account_id: int, name: str) -> None:
@@ -192,7 +193,8 @@ class BulkService:
         with self._activity.working(session.account_id) as stop:
             while not stop.is_set() and not await self._try_to_commit(session, stop):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), _RETRY_S)
+                    async with asyncio.timeout(_RETRY_S):
+                        await self._closing.wait()
 
     async def _try_to_commit(self, session: BulkSession, stop: threading.Event) -> bool:
         """Commit; False when it may work later.

@@ -319,7 +319,8 @@ class IngestService:
         while True:
             await self._wake.wait()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), linger)
+                async with asyncio.timeout(linger):
+                    await self._hurry.wait()
             self._wake.clear()
             self._hurry.clear()
             waiters, self._waiters = self._waiters, []
@@ -348,7 +349,8 @@ class IngestService:
         """Merge small files when there are many, beside the flush; delete what nobody reads any more."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._merge.wait(), _UPKEEP_S)
+                async with asyncio.timeout(_UPKEEP_S):
+                    await self._merge.wait()
             self._merge.clear()
             try:
                 await self._background.run(self._flusher.upkeep)

@@ -53,7 +53,8 @@ class DynoBackend:
     async def drained(self, seconds: float) -> bool:
         """Wait until no request is being served; False when ``seconds`` were not enough."""
         try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True

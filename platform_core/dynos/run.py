@@ -117,7 +117,8 @@ class DynoRun:
             self._ended = True
             if self._output is not None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._output.ended.wait(), _OUTPUT_GRACE_S)
+                    async with asyncio.timeout(_OUTPUT_GRACE_S):
+                        await self._output.ended.wait()
         finally:
             await asyncio.shield(self._clean_up())
         if status.out_of_memory:
@@ -136,7 +137,8 @@ class DynoRun:
         self.say(messages.STOPPING)
         self.process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self.process.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self.process.wait()
         except TimeoutError:
             self.say(messages.exit_timeout(grace), messages.KILLING)
             self.process.kill()

@@ -102,7 +102,8 @@ class Supervisor:
             self._become(DynoState.CRASHED)
             crashes = policy.crashes_after(crashes, up_seconds)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), policy.delay(crashes))
+                async with asyncio.timeout(policy.delay(crashes)):
+                    await self._stopping.wait()
                 return
             self._become(DynoState.STARTING)
 

@@ -63,13 +63,15 @@ class Run:
     output: bytes = field(default=b"")
 
     async def finish(self) -> tuple[ExitStatus, str]:
-        status = await asyncio.wait_for(self.process.wait(), 20)
+        async with asyncio.timeout(20):
+            status = await self.process.wait()
         self.output += await asyncio.to_thread(read_all, self.read_end)
         return status, self.output.decode()
 
     async def until(self, wanted: bytes) -> None:
         while wanted not in self.output:
-            chunk = await asyncio.wait_for(asyncio.to_thread(os.read, self.read_end, 65536), 20)
+            async with asyncio.timeout(20):
+                chunk = await asyncio.to_thread(os.read, self.read_end, 65536)
             assert chunk, f"it ended before it said {wanted!r}: {self.output!r}"
             self.output += chunk
 

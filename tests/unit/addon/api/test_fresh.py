@@ -30,4 +30,9 @@ def test_what_is_stored_is_told_when_the_rest_cannot_be(
     monkeypatch.setattr(fresh, "_PATIENCE_S", 0.01)
     identity = cast("Any", SimpleNamespace(account=SimpleNamespace(id=1)))
     rooms = cast("Any", SimpleNamespace(ingestor=SimpleNamespace(flush=flush)))
-    asyncio.run(asyncio.wait_for(fresh.FRESH.dependency(identity, rooms), 5))
+
+    async def ask() -> None:
+        async with asyncio.timeout(5):
+            await fresh.FRESH.dependency(identity, rooms)
+
+    asyncio.run(ask())

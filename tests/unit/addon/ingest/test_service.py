@@ -384,3 +384,22 @@ def test_the_sequence_of_a_drain_rises_strictly_over_flushes_restarts_and_bodies
         assert len({seq for seq, _, _ in found}) == number
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_closing_at_the_moment_when_a_merge_falls_due_ends(rig: Any, turns: int) -> None:
+    """The cancel meets the event that the loop waits for; before Python 3.12, wait_for would lose it."""
+
+    async def main() -> None:
+        service = rig.service(linger_s=60)
+        await service.start()
+        await asyncio.sleep(0)
+        service._merge.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        service._upkeep.cancel()
+        ended, _ = await asyncio.wait({service._upkeep}, timeout=5)
+        assert ended
+        await service.close()
+
+    asyncio.run(main())

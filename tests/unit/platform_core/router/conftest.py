@@ -86,7 +86,8 @@ class RawClient:
         await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        text = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)).decode("latin-1")
+        async with asyncio.timeout(10):
+            text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *rest = text.strip().split("\r\n")
         headers = dict(line.split(": ", 1) for line in rest)
         return int(first.split()[1]), {key.lower(): value for key, value in headers.items()}
@@ -106,7 +107,8 @@ class RawClient:
 
     async def rest(self) -> bytes:
         try:
-            return await asyncio.wait_for(self.reader.read(), 10)
+            async with asyncio.timeout(10):
+                return await self.reader.read()
         except ConnectionResetError:
             return b""
 

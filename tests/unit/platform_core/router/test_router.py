@@ -343,10 +343,12 @@ async def test_a_client_that_leaves_while_the_dyno_thinks_is_h27_and_sets_the_dy
     backend = await bench.web(think)
     client = await bench.client()
     await client.send(GET)
-    await asyncio.wait_for(asked.wait(), 5)
+    async with asyncio.timeout(5):
+        await asked.wait()
     started = time.monotonic()
     client.writer.close()
-    await asyncio.wait_for(left.wait(), 5)
+    async with asyncio.timeout(5):
+        await left.wait()
     await until_logged(bench)
     assert time.monotonic() - started < 0.3
     assert bench.log.lines[0].startswith("sock=client at=warning code=H27 ")

@@ -65,4 +65,5 @@ async def test_who_waits_for_a_change_is_woken_by_it_and_by_no_other() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     table.publish(route())
-    await asyncio.wait_for(waiting, 5)
+    async with asyncio.timeout(5):
+        await waiting
