@@ -205,6 +205,9 @@ JOBS = sa.Table(
     sa.Column("lease_until", sa.Float(53)),
     sa.Column("epoch", sa.Integer(), nullable=False),
     sa.Column("lost", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("not_before", sa.Float(53)),
+    sa.Column("progress", sa.Text()),
     sa.Column("kill_requested", sa.Boolean(), nullable=False),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("started_at", sa.Float(53)),
@@ -233,6 +236,33 @@ JOBS = sa.Table(
     sa.Index("ix_jobs_account", "account_id", "id"),
     sqlite_autoincrement=True,
 )
+
+JOB_TURNS = sa.Table(
+    "job_turns",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("turn", sa.BigInteger(), nullable=False),
+)
+"""When an account's last job was taken from the queue, as a number that counts the takes of all accounts."""
+
+METERS = sa.Table(
+    "meters",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True),
+    sa.Column("hour", sa.BigInteger(), primary_key=True),
+    sa.Column("database_name", sa.String(128), primary_key=True),
+    sa.Column("table_name", sa.String(128), primary_key=True),
+    sa.Column("rows_in", sa.BigInteger(), nullable=False),
+    sa.Column("bytes_in", sa.BigInteger(), nullable=False),
+    sa.Column("bytes_stored", sa.BigInteger()),
+    sa.Column("queries", sa.BigInteger(), nullable=False),
+    sa.Column("bytes_scanned", sa.BigInteger(), nullable=False),
+    sa.Column("cpu_s", sa.Float(53), nullable=False),
+)
+"""What each table took in, took up and cost, by the hour (Unix seconds of its first second).
+
+Two empty names are what belongs to no table: queries without one, and the computing of analyses.
+"""
 
 SSO_TOKENS = sa.Table(
     "sso_tokens",
