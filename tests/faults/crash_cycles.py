@@ -262,7 +262,7 @@ class Tally:
             self.missed.append(point)
 
     def settle(self, home: Path, after: str) -> int:
-        """Recover and count; say at once after what a promise was broken. Returns the batches acknowledged."""
+        """Recover and count; return the batches acknowledged, say at once after what a promise was broken."""
         figures = counted(home)
         acked = figures.pop("acked")
         if any(figures.values()):

@@ -7,6 +7,7 @@ each acknowledgement to a journal file, so that whoever kills it, or cuts its po
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 from collections import Counter
@@ -190,8 +191,11 @@ def ids(warehouse: DeltaWarehouse) -> list[str]:
     if snapshot is None or not snapshot.files:
         return []
     sql = view_sql(snapshot, [str(path) for path in snapshot.files])
-    connection = duckdb.connect(config={"threads": 1})
-    try:
+    with _reader().cursor() as connection:
         return [row[0] for row in connection.execute(f"select id from ({sql})").fetchall()]  # noqa: S608 - our own view
-    finally:
-        connection.close()
+
+
+@functools.cache
+def _reader() -> duckdb.DuckDBPyConnection:
+    """Return one connection for all counts, which remembers no file: the same name may hold other bytes."""
+    return duckdb.connect(config={"threads": 1, "enable_external_file_cache": False})

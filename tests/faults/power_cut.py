@@ -48,6 +48,12 @@ class Trace:
     acked_before: list[str] = field(default_factory=list)
     started_before: list[str] = field(default_factory=list)
 
+    def disk(self) -> LossyDisk:
+        """Return the disk as it was before the run."""
+        disk = LossyDisk(self.before)
+        disk.root = self.root
+        return disk
+
     def promised(self, cut: int) -> tuple[list[str], list[str]]:
         """Return the batches acknowledged, and those started, before call number ``cut``."""
         acked = [name for at, name in self.acked if at < cut]
@@ -55,7 +61,9 @@ class Trace:
         return [*self.acked_before, *acked], [*self.started_before, *started]
 
 
-def record(folder: Path, number: int, seed: int, begin: tuple[Path, list[str], list[str]] | None) -> Trace:
+def record(
+    folder: Path, number: int, seed: int, batches: int, begin: tuple[Path, list[str], list[str]] | None
+) -> Trace:
     """Run the workload once under strace; ``begin`` is a home to go on from, with its promises."""
     home, before, journal = folder / "home", folder / f"before-{number}", folder / "journal"
     shutil.rmtree(home, ignore_errors=True)
@@ -69,7 +77,7 @@ def record(folder: Path, number: int, seed: int, begin: tuple[Path, list[str], l
     journal.write_text("".join([*(f"start {x}\n" for x in started), *(f"ack {x}\n" for x in acked)]))
     shutil.copytree(home, before)
     disk = LossyDisk(home)
-    child = ["-m", "tests.faults.power_cut", "--child", str(home), str(journal), str(seed)]
+    child = ["-m", "tests.faults.power_cut", "--child", str(home), str(journal), str(seed), str(batches)]
     log = folder / "strace"
     subprocess.run(op_trace.command(log, [sys.executable, *child]), check=True, cwd=ROOT, timeout=280)
     found = Trace(before, [], home, acked_before=acked, started_before=started)
@@ -85,6 +93,12 @@ def record(folder: Path, number: int, seed: int, begin: tuple[Path, list[str], l
     return found
 
 
+def leave(disk: LossyDisk, target: Path, rng: random.Random) -> None:
+    """Write what a power cut leaves of a disk."""
+    shutil.rmtree(target, ignore_errors=True)
+    disk.leave(target, rng, rng.choice(_KEEP))
+
+
 class Cutter:
     """Cuts traces and judges what is left."""
 
@@ -95,13 +109,25 @@ class Cutter:
         self.failures: list[str] = []
         self.typer = Typer(1, "1GB")
 
-    def cut(self, trace: Trace, seed: int) -> None:
-        """Cut one trace at one moment and judge; a failure keeps what was left on the disk."""
+    def cut_all(self, trace: Trace, seeds: Sequence[int]) -> None:
+        """Cut one trace at a moment for each seed: in their order, so that the calls are replayed once."""
+        disk, done = trace.disk(), 0
+        for at, seed in sorted((self.moment(trace, seed)[0], seed) for seed in seeds):
+            disk.replay(enumerate(trace.calls[done:at], done))
+            done = at
+            self._cut(trace, disk, seed)
+
+    def moment(self, trace: Trace, seed: int) -> tuple[int, random.Random]:
+        """Return the number of the call before which ``seed`` cuts, and what decides on the rest."""
         rng = random.Random(seed)  # noqa: S311 - a reproducible choice
-        at = rng.randrange(len(trace.calls) + 1)
+        return rng.randrange(len(trace.calls) + 1), rng
+
+    def _cut(self, trace: Trace, disk: LossyDisk, seed: int) -> None:
+        """Judge what a power cut leaves of the disk; a failure keeps it."""
+        at, rng = self.moment(trace, seed)
         acked, started = trace.promised(at)
         target = self.folder / "left"
-        self.leave(trace, at, target, rng)
+        leave(disk, target, rng)
         try:
             found = asyncio.run(self.judge(target, acked, started, rng))
         except Exception:  # noqa: BLE001 - told below
@@ -115,21 +141,8 @@ class Cutter:
         self.cuts += 1
         self.acked += len(acked)
         if text:
-            kept = self.folder / f"failed-{seed}"
-            shutil.rmtree(kept, ignore_errors=True)
-            self.leave(trace, at, kept, random.Random(seed), skip=1)  # noqa: S311 - the same again
+            leave(disk, self.folder / f"failed-{seed}", self.moment(trace, seed)[1])
             self.failures.append(f"cut {seed} at call {at} of {len(trace.calls)}: {text}")
-
-    def leave(self, trace: Trace, at: int, target: Path, rng: random.Random, skip: int = 0) -> None:
-        """Write what a power cut before call ``at`` leaves of a trace."""
-        for _ in range(skip):
-            rng.randrange(len(trace.calls) + 1)
-        shutil.rmtree(target, ignore_errors=True)
-        home = trace.root
-        disk = LossyDisk(trace.before)
-        disk.root = home
-        disk.replay(enumerate(trace.calls[:at]))
-        disk.leave(target, rng, rng.choice(_KEEP))
 
     async def judge(
         self, home: Path, acked: Sequence[str], started: Sequence[str], rng: random.Random
@@ -144,7 +157,7 @@ class Cutter:
             return durable_home.count(parts.warehouse, list(started))
 
 
-def run(folder: Path, traces: int, cuts: int, seed: int) -> tuple[str, list[str]]:
+def run(folder: Path, traces: int, cuts: int, seed: int, batches: int = _BATCHES) -> tuple[str, list[str]]:
     """Return the line of figures, and a text for each cut after which a promise was broken."""
     rng = random.Random(seed)  # noqa: S311 - a reproducible plan
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,14 +165,15 @@ def run(folder: Path, traces: int, cuts: int, seed: int) -> tuple[str, list[str]
     begin: tuple[Path, list[str], list[str]] | None = None
     calls = 0
     for number in range(traces):
-        trace = record(folder, number, seed + number, begin)
+        trace = record(folder, number, seed + number, batches, begin)
         calls += len(trace.calls)
-        for _ in range(cuts):
-            cutter.cut(trace, rng.randrange(1 << 40))
+        cutter.cut_all(trace, [rng.randrange(1 << 40) for _ in range(cuts)])
         begin = None
         if number % 2 == 0:
             at = rng.randrange(len(trace.calls) // 2, len(trace.calls))
-            cutter.leave(trace, at, folder / "begin", rng)
+            disk = trace.disk()
+            disk.replay(enumerate(trace.calls[:at]))
+            leave(disk, folder / "begin", rng)
             begin = (folder / "begin", *trace.promised(at))
         shutil.rmtree(trace.before)
     line = (
@@ -177,11 +191,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--traces", type=int, default=4)
     parser.add_argument("--cuts", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--child", nargs=3, help="internal: HOME JOURNAL SEED")
+    parser.add_argument("--child", nargs=4, help="internal: HOME JOURNAL SEED BATCHES")
     options = parser.parse_args(argv)
     if options.child:
-        home, journal, seed = options.child
-        asyncio.run(durable_home.workload(Path(home), Path(journal), _BATCHES, int(seed)))
+        home, journal, seed, batches = options.child
+        asyncio.run(durable_home.workload(Path(home), Path(journal), int(batches), int(seed)))
         return 0
     line, failures = run(options.folder, options.traces, options.cuts, options.seed)
     print("\n".join([*failures[:5], line]))  # noqa: T201 - a program

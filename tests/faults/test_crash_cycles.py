@@ -32,7 +32,9 @@ def run(home: Path, *arguments: str, limit_s: float) -> str:
 
 def test_kills_at_every_failpoint_lose_and_double_nothing(in_memory: Path) -> None:
     """Each life recovers from the kill before it, so that the plan is a chain of random pairs as well."""
-    line = run(in_memory / "home", "--kills", "1", "--failpoints", "--pairs", "1", "--seed", "11", limit_s=120)
+    line = run(
+        in_memory / "home", "--kills", "1", "--failpoints", "--pairs", "1", "--seed", "11", limit_s=120
+    )
     assert " 0 lost, 0 doubled, 0 halved" in line
     assert f"{1 + len(FAILPOINTS) + 2} kills" in line
 

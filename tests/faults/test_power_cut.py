@@ -12,27 +12,25 @@ from tests.faults import power_cut
 from tests.faults.lossy_disk import LossyDisk
 from tests.faults.op_trace import Call
 
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - thousands of small trees; a disk would be worn for nothing
 
-
-def run(traces: int, cuts: int, seed: int) -> None:
-    where = _IN_MEMORY if _IN_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=where) as folder:
-        line, failures = power_cut.run(Path(folder), traces, cuts, seed)
+def run(folder: Path, traces: int, cuts: int, seed: int, **options: int) -> None:
+    line, failures = power_cut.run(folder, traces, cuts, seed, **options)
     print(line)  # noqa: T201 - the figures are the result
     assert not failures, "\n".join(failures[:3])
     assert " 0 lost, 0 doubled, 0 halved, 0 not recovered" in line
 
 
-def test_two_hundred_power_cuts_lose_and_double_nothing() -> None:
-    run(traces=2, cuts=100, seed=random.randrange(1 << 20))  # noqa: S311 - printed with the figures
+def test_a_hundred_power_cuts_lose_and_double_nothing(in_memory: Path) -> None:
+    """Of another run each time, and of the run that went on after one of them."""
+    seed = random.randrange(1 << 20)  # noqa: S311 - printed with the figures
+    run(in_memory, traces=2, cuts=50, seed=seed, batches=60)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_thousands_of_power_cuts_lose_and_double_nothing(seed: int) -> None:
-    run(traces=20, cuts=100, seed=seed)
+def test_thousands_of_power_cuts_lose_and_double_nothing(in_memory: Path, seed: int) -> None:
+    run(in_memory, traces=20, cuts=100, seed=seed)
 
 
 def call(root: Path, name: str, *texts: bytes, path: str = "", descriptor: int | None = None) -> Call:
