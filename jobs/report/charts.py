@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from jobs.report.sankey import Layout
 
 WIDTH = 640
+#: The breadth of a drawing for a phone, and for a mail, where a phone scales what is broader down.
+NARROW = 400
 ACCENT = "#4c78a8"
 PALETTE = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#a0a0a0")
 _SCHEMA = "https://vega.github.io/schema/{}.json"
@@ -66,6 +68,22 @@ def _lite(data: Sequence[Datum], **parts: Any) -> dict[str, Any]:
         "padding": _PADDING,
         **parts,
     }
+
+
+def narrowed(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same Vega-Lite chart for a phone: less breadth, shorter names."""
+    labels = spec["config"]["axis"] | {"labelLimit": 120}
+    found: dict[str, Any] = _with_limits(spec) | {
+        "width": NARROW - 130,
+        "padding": {**_PADDING, "left": 6, "right": 72},
+    }
+    return found | {"config": {**spec["config"], "axis": labels}}
+
+
+def _with_limits(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: 120 if key == "labelLimit" else _with_limits(value) for key, value in part.items()}
+    return [_with_limits(item) for item in part] if isinstance(part, list) else part
 
 
 def bars(data: Sequence[Datum], axis: str) -> dict[str, Any]:
@@ -195,8 +213,10 @@ def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -
     )
 
 
-def sankey(drawn: Layout, headings: Sequence[str], height: float) -> dict[str, Any]:
-    """A laid-out Sankey as a plain Vega specification; `headings` name the columns."""
+def sankey(
+    drawn: Layout, headings: Sequence[str], height: float, *, width: float = WIDTH, letters: int = 20
+) -> dict[str, Any]:
+    """A laid-out Sankey as a plain Vega specification; `headings` name the columns, `letters` cut names."""
     names = sorted({node.name for node in drawn.nodes}, key=lambda name: (-_total(drawn, name), name))
     colors = {name: PALETTE[min(index, len(PALETTE) - 1)] for index, name in enumerate(names)}
     nodes = [
@@ -206,7 +226,7 @@ def sankey(drawn: Layout, headings: Sequence[str], height: float) -> dict[str, A
             "y": node.y0,
             "y2": max(node.y1, node.y0 + 1),
             "fill": colors[node.name],
-            "label": f"{shorten(node.name, 20)}  {count(node.value)}",
+            "label": f"{shorten(node.name, letters)}  {count(node.value)}",
             "middle": (node.y0 + node.y1) / 2,
         }
         for node in drawn.nodes
@@ -217,7 +237,7 @@ def sankey(drawn: Layout, headings: Sequence[str], height: float) -> dict[str, A
     return {
         "$schema": _SCHEMA.format("vega/v6"),
         "background": None,
-        "width": WIDTH,
+        "width": width,
         "height": height,
         "padding": {"left": 4, "top": 26, "right": 4, "bottom": 8},
         "data": [

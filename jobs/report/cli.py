@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs.contracts.errors import JobsError, UserError
+from jobs.report.bundle import write_bundle
 from jobs.report.html import render_html
 from jobs.report.runs import RunFolder
 from jobs.report.terminal import render_terminal
@@ -31,10 +32,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run",
         action="append",
-        required=True,
         type=Path,
         metavar="DIR",
         help="a folder that `run --out` wrote; repeat for more",
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE",
+        help="write page, mail, pictures and JSON of the report that this JSON file describes into --out",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the HTML report here")
     parser.add_argument("--title", default="Report", help="the title of the HTML report")
@@ -51,11 +57,19 @@ def _piped_width() -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Report runs. Returns the exit code: 0, 2 for the caller's mistakes, 1 for all other failures."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if (options.bundle is None) == (not options.run):
+        parser.error("give --run, once or more, or --bundle")
+    if options.bundle is not None and options.out is None:
+        parser.error("--bundle needs --out, the folder to write")
     console = Console()
     if not console.is_terminal:
         console = Console(width=_piped_width())
     try:
+        if options.bundle is not None:
+            write_bundle(options.bundle, options.out)
+            return 0
         runs = [RunFolder.open(path, options.currency) for path in options.run]
         if options.terminal or options.out is None:
             render_terminal(runs, console)

@@ -1,25 +1,24 @@
-"""The report as one HTML file that loads nothing: styles and drawings are inline, a policy forbids more."""
+"""The report as one HTML file that loads nothing, and as a mail: a policy and inline styles, no scripts."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from jobs.report.drawing import draw
-from jobs.report.sections import build, provenance
+from jobs.report.story import Frame, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from jobs.report.runs import RunFolder
+    from jobs.report.story import Story
 
-_TEMPLATE = "report.html.j2"
+_PAGE, _MAIL, _TEXT = "report.html.j2", "mail.html.j2", "mail.txt.j2"
 
 
 def render_html(runs: Sequence[RunFolder], title: str, out: Path) -> None:
@@ -34,9 +33,25 @@ def render_html(runs: Sequence[RunFolder], title: str, out: Path) -> None:
         InputError: an output cannot be read.
         JobsError: the charts could not be drawn.
     """
-    report = build(runs)
-    charts = [chart for section in report.sections for chart in section.charts]
-    drawings: Iterator[Markup] = iter([Markup(svg) for svg in draw([chart.spec for chart in charts])])  # noqa: S704 - checked by draw
+    currency = next((run.currency for run in runs if run.currency), "")
+    replace_file(out, page(tell(runs, Frame(title, currency))))
+
+
+def page(story: Story) -> str:
+    """The report as one HTML page."""
+    return _environment().get_template(_PAGE).render(story=story, frame=story.frame)
+
+
+def mail(story: Story) -> tuple[str, str]:
+    """The report as a mail: HTML whose pictures are parts of the mail (`cid:` and a name), and text."""
+    environment = _environment()
+    body = environment.get_template(_MAIL).render(story=story, frame=story.frame)
+    return body, environment.overlay(autoescape=False).get_template(_TEXT).render(
+        story=story, frame=story.frame
+    )
+
+
+def _environment() -> Environment:
     # PackageLoader's folder is package data; autoescape is on for every template, whatever its name.
     environment = Environment(
         loader=PackageLoader("jobs.report"),
@@ -45,25 +60,17 @@ def render_html(runs: Sequence[RunFolder], title: str, out: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(_TEMPLATE).render(
-        title=title,
-        currency=next((run.currency for run in runs if run.currency), ""),
-        sections=[
-            (section, [(chart, next(drawings)) for chart in section.charts], provenance(section.run))
-            for section in report.sections
-        ],
-        notes=report.notes,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    _replace(out, page)
+    environment.filters["drawn"] = Markup  # what draw_charts has checked
+    return environment
 
 
-def _replace(out: Path, page: str) -> None:
+def replace_file(out: Path, content: str) -> None:
+    """Write a file whole, or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(page)
+            file.write(content)
         Path(name).chmod(0o644)
         Path(name).replace(out)
     except BaseException:

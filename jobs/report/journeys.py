@@ -87,7 +87,11 @@ def _flow(rows: Sequence[Row], noun: str, end: str, total: float) -> Chart:
     shown = _main_names(weights)
     flows = [(_fold(steps, shown, end), weight) for steps, weight in weights]
     drawn = layout(flows, width=charts.WIDTH - 150, height=_HEIGHT)
+    slim = layout(flows, width=charts.NARROW - 84, height=_HEIGHT, node_width=8)
     heads = [_ordinal(drawn.layers - 2 - at) for at in range(drawn.layers - 1)] + [""]
+    short = [
+        head.replace("Second to last", "2nd last").replace("Third to last", "3rd last") for head in heads
+    ]
     covered = sum(weight for _, weight in weights)
     flowing: dict[tuple[str, str, int], float] = {}
     for link in drawn.links:
@@ -106,6 +110,7 @@ def _flow(rows: Sequence[Row], noun: str, end: str, total: float) -> Chart:
             [(heads[at], source, target, count(value)) for (source, target, at), value in listed],
             numeric=(3,),
         ),
+        charts.sankey(slim, short, _HEIGHT, width=charts.NARROW, letters=10),
     )
 
 

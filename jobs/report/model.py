@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobs.report.figures import Figure
     from jobs.report.runs import RunFolder
 
 #: Rows that a table shows; the Parquet file has them all.
@@ -46,12 +47,14 @@ class Chart:
         summary: what the chart shows, for somebody who cannot see it.
         spec: a Vega or Vega-Lite specification with its data inline.
         data: the data table twin.
+        narrow: the same drawing for a phone and a mail; `None` where `spec` only needs less breadth.
     """
 
     title: str
     summary: str
     spec: dict[str, Any]
     data: Grid
+    narrow: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Section:
         tables: tables that are shown open, with their captions.
         notes: what is left out and why.
         run: where it comes from.
+        figures: the numbers that are held against those of an earlier run.
     """
 
     heading: str
@@ -75,6 +79,7 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[tuple[str, Grid], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    figures: tuple[Figure, ...] = ()
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]], numeric: Sequence[int] = ()) -> Grid:

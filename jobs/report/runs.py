@@ -26,14 +26,16 @@ class RunFolder:
         path: the folder.
         manifest: what `manifest.json` holds.
         currency: the unit of its amounts, such as `USD`; empty when nobody said.
+        title: what the reader shall call it; empty for the section's own heading.
     """
 
     path: Path
     manifest: dict[str, Any]
     currency: str = ""
+    title: str = ""
 
     @classmethod
-    def open(cls, path: Path, currency: str = "") -> RunFolder:
+    def open(cls, path: Path, currency: str = "", title: str = "") -> RunFolder:
         """Read the manifest of a folder.
 
         Raises:
@@ -50,7 +52,7 @@ class RunFolder:
             raise InputError(f"{file} cannot be read ({error}); run the analysis again") from error
         if not isinstance(manifest, dict):
             raise InputError(f"{file} holds no JSON object; run the analysis again")
-        return cls(path, manifest, currency)
+        return cls(path, manifest, currency, title)
 
     @property
     def analysis(self) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.contracts.errors import InputError
 from jobs.report import customers, journeys
 from jobs.report.attribution import attribution
+from jobs.report.figures import figures
 from jobs.report.model import Section
 from jobs.report.ranking import ranking
 from jobs.report.runs import Row, RunFolder
@@ -33,8 +34,8 @@ class Report:
     notes: tuple[str, ...]
 
 
-def build(runs: Sequence[RunFolder]) -> Report:
-    """Tell every output that has a builder.
+def build(runs: Sequence[RunFolder], *, as_given: bool = False) -> Report:
+    """Tell every output that has a builder, in the report's own order or in that of the runs.
 
     Raises:
         InputError: an output's file is unreadable, or lacks a column of its contract.
@@ -51,12 +52,15 @@ def build(runs: Sequence[RunFolder]) -> Report:
                 sections.append((list(BUILDERS).index(name), _built(run, name, rows)))
             else:
                 notes.append(f"{run.analysis}: left out, {name}.parquet has no rows.")
-    return Report(tuple(section for _, section in sorted(sections, key=lambda pair: pair[0])), tuple(notes))
+    ordered = sections if as_given else sorted(sections, key=lambda pair: pair[0])
+    return Report(tuple(section for _, section in ordered), tuple(notes))
 
 
 def _built(run: RunFolder, name: str, rows: list[Row]) -> Section:
     try:
-        return BUILDERS[name](run, rows)
+        section = BUILDERS[name](run, rows)
+        heading = run.title or section.heading
+        return replace(section, heading=heading, figures=figures(run, name, rows))
     except KeyError as error:
         raise InputError(
             f"{run.path / name}.parquet lacks the column {error}; run the analysis again"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 DASH = "-"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_THOUSAND = 1_000
 
 
 def count(value: float | None) -> str:
@@ -49,6 +50,27 @@ def duration(seconds: float | None) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f}".removesuffix(".0") + f" {name}"
     return f"{seconds:.0f} s"
+
+
+def size(number: float | None) -> str:
+    """Bytes in the unit that reads well: `512 B`, `1.5 MB`, powers of 1000."""
+    if number is None:
+        return DASH
+    value, units = float(number), iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    for larger in units:
+        if abs(value) < _THOUSAND:
+            break
+        value, unit = value / _THOUSAND, larger
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def written(value: float | None, form: str) -> str:
+    """A figure's value by its form: `count`, `money`, `percent`, `bytes`, `seconds` or `ms`."""
+    if form == "ms":
+        return DASH if value is None else f"{value:,.0f} ms"
+    writers = {"money": money, "percent": percent, "bytes": size, "seconds": duration}
+    return writers.get(form, count)(value)
 
 
 def label(name: object) -> str:
