@@ -62,6 +62,10 @@ class Job:
     result_path: str | None
     stderr: str
     cmdout: str
+    failures: int = 0
+    """How often it was executed and ended as an error, before the execution that runs or waits now."""
+    progress: Mapping[str, Any] | None = None
+    """How far the execution that runs now has come: ``stage`` and ``percent``; None where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,5 @@ class JobOutcome:
     result_path: str | None = None
     stderr: str = ""
     cmdout: str = ""
+    refused: bool = False
+    """It ended as an error that another attempt cannot mend: what was asked for is not valid."""

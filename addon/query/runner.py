@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from addon.models.accounts import AccountState
@@ -14,8 +15,7 @@ from addon.query.deletes import is_delete
 from addon.query.results import one_row, result_file
 from addon.query.service import Query, QueryService, shown_columns
 from addon.query.worker import QueryFailed, QueueFull
-from addon.store.jobs import LEASE_S, JobStore
-from platform_core.base.errors import SluiceError, Unavailable, UserError
+from platform_core.base.errors import NotFound, SluiceError, Unavailable, UserError
 from platform_core.base.ids import new_uuid
 from platform_core.base.logs import get_logger
 
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from addon.models.accounts import Account
     from addon.query.delete_job import Deleter
     from addon.store.accounts import AccountStore
+    from addon.store.jobs import JobStore
 
 _log = get_logger(__name__)
 _POLL_S = 0.5
 """A lost wake-up costs no more than this."""
-_HEARTBEAT_S = LEASE_S / 3
+_HEARTBEATS = 3
+"""Of one lease: it outlives two that are lost."""
+_LONGEST_RETRY_S = 300.0
 MAX_QUEUED = 100
 """Jobs that may wait per account."""
 
@@ -99,11 +102,15 @@ class JobRunner:
         *,
         slots: int,
         watch: bool = False,
+        retry_s: float = 5.0,
     ) -> None:
         """Run at most ``slots`` jobs at once; ``executions`` by job type, ``""`` for all others.
 
-        With ``watch``, kills through other processes are looked for twice a second.
+        With ``watch``, kills through other processes are looked for twice a second. A job that ended as an
+        error and may be tried again waits ``retry_s``, each time twice as long, at most five minutes.
         """
+        self._retry_s = retry_s
+        self._heartbeat_s = store.lease_s / _HEARTBEATS
         self._store = store
         self._accounts = accounts
         self._executions = executions
@@ -213,7 +220,7 @@ class JobRunner:
 
     def _claim(self) -> Job | None:
         if time.monotonic() >= self._look_for_lost:
-            self._look_for_lost = time.monotonic() + _HEARTBEAT_S
+            self._look_for_lost = time.monotonic() + self._heartbeat_s
             self._store.requeue_lost(but_not=list(self._kills))
         return self._store.claim(self._name) if self._store.waiting() else None
 
@@ -222,7 +229,7 @@ class JobRunner:
         heartbeat = asyncio.create_task(self._keep_lease(job, kill))
         try:
             outcome = await self._outcome(job, kill)
-            if not await asyncio.to_thread(self._store.finish, job, outcome):
+            if not await asyncio.to_thread(self._settle, job, outcome):
                 _log.warning("job_lease_lost", job_id=job.id, epoch=job.epoch)
         except asyncio.CancelledError:  # we are stopping: another process, or the next start, runs it again
             self._store.release(job)
@@ -236,6 +243,21 @@ class JobRunner:
             self._announce(job.id)
             self._wake.set()
 
+    def _settle(self, job: Job, outcome: JobOutcome) -> bool:
+        """Queue a failed job again where its retry limit says so, else publish how it ended."""
+        limit, failed = job.request.retry_limit, job.failures + 1
+        if outcome.state is not JobState.ERROR or limit == 0 or outcome.refused:
+            return self._store.finish(job, outcome)
+        if failed <= limit:
+            pause = min(self._retry_s * 2.0 ** min(job.failures, 32), _LONGEST_RETRY_S)
+            text = (
+                f"{outcome.stderr}Attempt {failed} of {limit + 1} failed; the next one is in {pause:g} s.\n"
+            )
+            if self._store.retry(job, text, self._store.now() + pause):
+                return True
+        text = f"{outcome.stderr}The job was given up after {failed} attempts.\n"
+        return self._store.finish(job, replace(outcome, stderr=text))
+
     async def _outcome(self, job: Job, kill: asyncio.Event) -> JobOutcome:
         try:
             account = await asyncio.to_thread(self._accounts.get, job.request.account_id)
@@ -247,7 +269,9 @@ class JobRunner:
             state = JobState.KILLED if error.kind == "killed" else JobState.ERROR
             return JobOutcome(state, stderr=f"{error}\n")
         except (UserError, Unavailable) as error:
-            return JobOutcome(JobState.ERROR, stderr=f"{error}\n")
+            # What is not there may be there at the next attempt; what is not allowed stays so.
+            refused = isinstance(error, UserError) and not isinstance(error, NotFound)
+            return JobOutcome(JobState.ERROR, stderr=f"{error}\n", refused=refused)
         except SluiceError as error:
             _log.exception("job_failed", job_id=job.id)
             return JobOutcome(JobState.ERROR, stderr=f"{error}\n")
@@ -258,7 +282,7 @@ class JobRunner:
 
     async def _keep_lease(self, job: Job, kill: asyncio.Event) -> None:
         while True:
-            await asyncio.sleep(_HEARTBEAT_S)
+            await asyncio.sleep(self._heartbeat_s)
             try:
                 if await asyncio.to_thread(self._store.renew, job) is not False:
                     kill.set()  # asked for through another process, or the lease was lost

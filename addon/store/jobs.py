@@ -1,4 +1,4 @@
-"""The job queue: a table, claimed with a lease and fenced by an epoch."""
+"""Jobs: what was asked for, who runs it under which lease and epoch, and how it ended."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
-from addon.store.database import Turn, take_turn
-from addon.store.schema import JOBS
+from addon.store.queue import is_due, take_next
+from addon.store.schema import JOB_TURNS, JOBS
 from platform_core.base.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from addon.store.database import Database
     from platform_core.base.clock import Clock
@@ -22,6 +22,13 @@ LEASE_S = 30.0
 """A worker that does not renew its lease for this long has lost the job."""
 MOST_LOST = 2
 """A job that lost its worker so often is an error: it is queued again once, then it may be what kills."""
+_GIVEN_UP = (
+    f"The job was given up: it lost its worker {MOST_LOST} times. A worker is lost when its process is"
+    " killed, runs out of memory, or its machine goes down.\nIf this job may be the cause, let it read less;"
+    " else issue it again.\n"
+)
+_UNHELD = {"state": JobState.QUEUED.value, "worker": None, "lease_until": None, "progress": None}
+"""What a job is set to that goes back into the queue."""
 
 
 def _job(row: Any) -> Job:
@@ -53,6 +60,8 @@ def _job(row: Any) -> Job:
         result_path=row.result_path,
         stderr=row.stderr,
         cmdout=row.cmdout,
+        failures=row.failures,
+        progress=None if row.progress is None else json.loads(row.progress),
     )
 
 
@@ -82,10 +91,15 @@ def insert_job(connection: sa.Connection, request: JobRequest, now: float) -> Jo
 class JobStore:
     """Jobs by id, and the queue."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Read and write ``database``."""
+    def __init__(self, database: Database, clock: Clock, *, lease_s: float = LEASE_S) -> None:
+        """Read and write ``database``; a worker's lease lasts ``lease_s`` seconds unless it is renewed."""
         self._database = database
         self._clock = clock
+        self.lease_s = lease_s
+
+    def now(self) -> float:
+        """Return the Unix second that the leases are counted by."""
+        return self._clock.now()
 
     def issue(self, request: JobRequest) -> Job:
         """Queue a job.
@@ -106,53 +120,22 @@ class JobStore:
         return str(self.by_domain_key(request.account_id, request.domain_key).id)
 
     def claim(self, worker: str) -> Job | None:
-        """Take the next job whose account is below its limit, for :data:`LEASE_S`; None when there is none.
-
-        One statement, so that no two workers take the same (job, epoch).
-        """
+        """Take the next job for :attr:`lease_s`; None when there is none; see :mod:`addon.store.queue`."""
         now = self._clock.now()
-        queued = JOBS.alias("queued")
-        running = JOBS.alias("running")
-        busy = (
-            sa.select(sa.func.count())
-            .where(running.c.account_id == queued.c.account_id, running.c.state == JobState.RUNNING.value)
-            .scalar_subquery()
-        )
-        following = (
-            sa.select(queued.c.id)
-            .where(queued.c.state == JobState.QUEUED.value, busy < queued.c.max_running)
-            .order_by(queued.c.priority.desc(), queued.c.id)
-            .limit(1)
-        )
-        if self._database.engine.dialect.name == "postgresql":
-            following = following.with_for_update(skip_locked=True, of=queued)
-        take = (
-            sa.update(JOBS)
-            .where(JOBS.c.id == following.scalar_subquery(), JOBS.c.state == JobState.QUEUED.value)
-            .values(
-                state=JobState.RUNNING.value,
-                worker=worker,
-                lease_until=now + LEASE_S,
-                epoch=JOBS.c.epoch + 1,
-                started_at=sa.func.coalesce(JOBS.c.started_at, now),
-            )
-            .returning(JOBS)
-        )
         with self._database.write() as connection:
-            take_turn(connection, Turn.CLAIM_JOB)  # or two workers would count the running ones alike
-            row = connection.execute(take).one_or_none()
+            row = take_next(connection, worker, now=now, until=now + self.lease_s)
         return None if row is None else _job(row)
 
     def waiting(self) -> bool:
-        """Tell whether any job is queued; cheap, and takes no lock."""
-        statement = sa.select(JOBS.c.id).where(JOBS.c.state == JobState.QUEUED.value).limit(1)
+        """Tell whether any job is queued whose time has come; cheap, and takes no lock."""
+        statement = sa.select(JOBS.c.id).where(is_due(JOBS, self._clock.now())).limit(1)
         with self._database.read() as connection:
             return connection.execute(statement).first() is not None
 
     def renew(self, job: Job) -> bool | None:
         """Extend the lease; True when a kill was asked for, None when the lease was lost."""
         mine = self._held(job)
-        keep = sa.update(JOBS).where(mine).values(lease_until=self._clock.now() + LEASE_S)
+        keep = sa.update(JOBS).where(mine).values(lease_until=self._clock.now() + self.lease_s)
         with self._database.write() as connection:
             return connection.execute(keep.returning(JOBS.c.kill_requested)).scalar_one_or_none()
 
@@ -174,44 +157,59 @@ class JobStore:
             "result_path": outcome.result_path,
             "stderr": outcome.stderr,
             "cmdout": outcome.cmdout,
+            "progress": None,
         }
         with self._database.write() as connection:
             return connection.execute(sa.update(JOBS).where(self._held(job)).values(values)).rowcount == 1
 
+    def report(self, job: Job, progress: Mapping[str, Any]) -> None:
+        """Note how far the job has come, for whoever looks; nothing when the lease was lost."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(JOBS).where(self._held(job)).values(progress=json.dumps(dict(progress)))
+            )
+
+    def retry(self, job: Job, stderr: str, not_before: float) -> bool:
+        """Queue a job once more that ended as an error, not to be taken before a Unix second.
+
+        Return False when the lease was lost or somebody asked to kill it: then it is not queued.
+        """
+        wanted = sa.and_(self._held(job), JOBS.c.kill_requested.is_(False))
+        again = _UNHELD | {
+            "failures": JOBS.c.failures + 1,
+            "not_before": not_before,
+            "stderr": stderr,
+        }
+        with self._database.write() as connection:
+            return connection.execute(sa.update(JOBS).where(wanted).values(again)).rowcount == 1
+
     def release(self, job: Job) -> None:
         """Put a job back into the queue, unfinished; its worker stops in order, which is no death."""
-        again = {"state": JobState.QUEUED.value, "worker": None, "lease_until": None}
         with self._database.write() as connection:
-            connection.execute(sa.update(JOBS).where(self._held(job)).values(again))
+            connection.execute(sa.update(JOBS).where(self._held(job)).values(_UNHELD))
 
     def requeue_lost(self, *, but_not: Sequence[int] = ()) -> int:
         """Queue the jobs whose lease ran out once more; make errors of those that this befell before.
 
-        Return how many.
+        One that was to be killed is killed. Return how many.
 
         ``but_not`` are the jobs that the caller runs itself.
         """
+        now = self._clock.now()
         lost = sa.and_(
             JOBS.c.state == JobState.RUNNING.value,
-            JOBS.c.lease_until < self._clock.now(),
+            JOBS.c.lease_until < now,
             JOBS.c.id.not_in(list(but_not)),
         )
-        failed = {
-            "state": JobState.ERROR.value,
-            "ended_at": self._clock.now(),
-            "lost": JOBS.c.lost + 1,
-            "stderr": f"The job was given up: it lost its worker {MOST_LOST} times.\n",
-        }
-        again = {
-            "state": JobState.QUEUED.value,
-            "worker": None,
-            "lease_until": None,
-            "lost": JOBS.c.lost + 1,
-        }
+        ended = {"ended_at": now, "lease_until": None, "progress": None, "lost": JOBS.c.lost + 1}
+        killed = sa.update(JOBS).where(lost, JOBS.c.kill_requested.is_(True))
+        hopeless = sa.update(JOBS).where(lost, JOBS.c.lost + 1 >= MOST_LOST)
         with self._database.write() as connection:
-            hopeless = sa.and_(lost, JOBS.c.lost + 1 >= MOST_LOST)
-            count = connection.execute(sa.update(JOBS).where(hopeless).values(failed)).rowcount
-            return count + connection.execute(sa.update(JOBS).where(lost).values(again)).rowcount
+            count = connection.execute(killed.values(ended | _state(JobState.KILLED))).rowcount
+            failed = ended | _state(JobState.ERROR) | {"stderr": _GIVEN_UP}
+            count += connection.execute(hopeless.values(failed)).rowcount
+            again = sa.update(JOBS).where(lost).values(_UNHELD | {"lost": JOBS.c.lost + 1})
+            return count + connection.execute(again).rowcount
 
     def request_kill(self, account_id: int, job_id: int) -> JobState:
         """Kill a queued job at once, ask the worker of a running one to; return the state before.
@@ -259,12 +257,23 @@ class JobStore:
         return _job(row)
 
     def list(
-        self, account_id: int, *, first: int, last: int, state: JobState | None = None
+        self,
+        account_id: int,
+        *,
+        first: int,
+        last: int,
+        state: JobState | None = None,
+        kind: str | None = None,
+        query: str | None = None,
     ) -> tuple[Sequence[Job], int]:
-        """Return jobs ``first`` to ``last`` (both included), newest first, and how many there are in all."""
+        """Return jobs ``first`` to ``last`` (both included), newest first, and how many there are in all.
+
+        ``kind`` is a job's type, ``query`` its whole text.
+        """
         mine = JOBS.c.account_id == account_id
-        if state is not None:
-            mine = sa.and_(mine, JOBS.c.state == state.value)
+        for column, wanted in ((JOBS.c.state, state), (JOBS.c.type, kind), (JOBS.c.query, query)):
+            if wanted is not None:
+                mine = sa.and_(mine, column == str(wanted))
         page = sa.select(JOBS).where(mine).order_by(JOBS.c.id.desc()).offset(first).limit(last - first + 1)
         with self._database.read() as connection:
             total = connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
@@ -287,10 +296,15 @@ class JobStore:
         """Delete every job of a deprovisioned account."""
         with self._database.write() as connection:
             connection.execute(sa.delete(JOBS).where(JOBS.c.account_id == account_id))
+            connection.execute(sa.delete(JOB_TURNS).where(JOB_TURNS.c.account_id == account_id))
 
     @staticmethod
     def _held(job: Job) -> sa.ColumnElement[bool]:
         return sa.and_(JOBS.c.id == job.id, JOBS.c.epoch == job.epoch, JOBS.c.state == JobState.RUNNING.value)
+
+
+def _state(state: JobState) -> dict[str, str]:
+    return {"state": state.value}
 
 
 def _no_job(job_id: int) -> NotFound:

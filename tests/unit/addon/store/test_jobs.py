@@ -151,3 +151,60 @@ def test_a_kill_is_seen_by_whoever_runs_the_job(jobs: JobStore) -> None:
     assert list(jobs.kills_among([first.id, second.id])) == []
     jobs.request_kill(1, second.id)
     assert list(jobs.kills_among([first.id, second.id])) == [second.id]
+
+
+def test_accounts_take_turns_however_many_jobs_one_has_and_of_whatever_priority(jobs: JobStore) -> None:
+    mine = [jobs.issue(_request(1, priority=2)) for _ in range(4)]
+    others = [jobs.issue(_request(account)) for account in (2, 3, 2)]
+    order = []
+    while (job := jobs.claim("w")) is not None:  # one slot: nothing else runs when a job is taken
+        order.append(job.id)
+        assert jobs.finish(job, JobOutcome(JobState.SUCCESS))
+    first, second, third, fourth = (job.id for job in mine)
+    assert order == [first, others[0].id, others[1].id, second, others[2].id, third, fourth]
+
+
+def test_an_account_whose_jobs_run_less_goes_first(jobs: JobStore) -> None:
+    for account in (1, 1, 1, 2):
+        jobs.issue(_request(account))
+    assert [_claimed(jobs).request.account_id for _ in range(4)] == [1, 2, 1, 1]
+
+
+def test_a_failed_job_waits_for_its_time_and_is_taken_again(jobs: JobStore, clock: FixedClock) -> None:
+    job = jobs.issue(_request(retry_limit=1))
+    assert jobs.retry(_claimed(jobs), "no luck\n", clock.now() + 5)
+    waiting = jobs.get(1, job.id)
+    assert (waiting.state, waiting.failures, waiting.stderr) == (JobState.QUEUED, 1, "no luck\n")
+    assert not jobs.waiting()
+    assert jobs.claim("w") is None
+    clock.advance(5)
+    assert jobs.waiting()
+    assert (_claimed(jobs).epoch, jobs.get(1, job.id).failures) == (2, 1)
+
+
+def test_a_job_that_is_to_be_killed_is_not_tried_again(jobs: JobStore, clock: FixedClock) -> None:
+    jobs.issue(_request(retry_limit=1))
+    job = _claimed(jobs)
+    jobs.request_kill(1, job.id)
+    assert not jobs.retry(job, "", clock.now())
+    clock.advance(LEASE_S + 1)
+    assert jobs.requeue_lost() == 1  # nor when its worker dies
+    assert jobs.get(1, job.id).state is JobState.KILLED
+
+
+def test_progress_is_seen_until_the_execution_ends(jobs: JobStore) -> None:
+    jobs.issue(_request())
+    job = _claimed(jobs)
+    jobs.report(job, {"stage": "staging", "percent": 20})
+    assert jobs.get(1, job.id).progress == {"stage": "staging", "percent": 20}
+    assert jobs.finish(job, JobOutcome(JobState.SUCCESS))
+    jobs.report(job, {"stage": "late", "percent": 30})
+    assert jobs.get(1, job.id).progress is None
+
+
+def test_the_list_is_narrowed_by_type_and_text(jobs: JobStore) -> None:
+    jobs.issue(_request())
+    wanted = jobs.issue(JobRequest(1, "analysis", "shop", "analysis paths", 1))
+    jobs.issue(JobRequest(1, "analysis", "shop", "analysis ranking", 1))
+    page, total = jobs.list(1, first=0, last=9, kind="analysis", query="analysis paths")
+    assert ([job.id for job in page], total) == ([wanted.id], 1)
