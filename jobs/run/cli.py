@@ -15,6 +15,7 @@ from jobs.engine.staging import Source
 from jobs.registry import find, names
 from jobs.run.describe import describe, render
 from jobs.run.hashing import hash_files
+from jobs.run.progress import silent, to_file
 from jobs.run.runner import MANIFEST_FORMAT, RunResult, run_analysis
 
 EngineFactory = Callable[[], Engine]
@@ -59,6 +60,9 @@ def _parser(engines: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument("--params", metavar="JSON", help="a JSON object, or @FILE with one")
     run.add_argument("--from-manifest", type=Path, metavar="FILE", help="run again what a manifest describes")
     run.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    run.add_argument(
+        "--progress", type=Path, metavar="FILE", help="keep the stage and percentage there, as JSON"
+    )
     listed = commands.add_parser("list", help="list the analyses")
     listed.add_argument("--json", action="store_true")
     described = commands.add_parser("describe", help="inputs, parameters and outputs of an analysis")
@@ -106,7 +110,14 @@ def _run(options: argparse.Namespace, engines: Mapping[str, EngineFactory]) -> N
     request = _from_manifest(options) if options.from_manifest else _from_options(options)
     engine = engines[options.engine or request["engine"]]()
     try:
-        result = run_analysis(request["name"], engine, request["inputs"], request["params"], options.out)
+        result = run_analysis(
+            request["name"],
+            engine,
+            request["inputs"],
+            request["params"],
+            options.out,
+            progress=silent if options.progress is None else to_file(options.progress),
+        )
     finally:
         engine.close()
     _report(result, options.out)

@@ -22,6 +22,7 @@ from jobs.engine.staging import Source, Staged, stage
 from jobs.engine.text import query
 from jobs.registry import find
 from jobs.run.hashing import hash_files, hash_tables
+from jobs.run.progress import Progress, part, silent
 
 if TYPE_CHECKING:
     from jobs.analyses.analysis import Analysis
@@ -73,6 +74,8 @@ def run_analysis(
     inputs: Mapping[str, InputLike],
     params: Mapping[str, Any] | None = None,
     out: Path | None = None,
+    *,
+    progress: Progress = silent,
 ) -> RunResult:
     """Run an analysis on an engine.
 
@@ -84,12 +87,13 @@ def run_analysis(
         params: JSON values under the names that `describe` lists.
         out: a folder for `<output>.parquet` and `manifest.json`; made when missing. Nothing is written
             without it.
+        progress: is told the stage and the percentage.
 
     Raises:
         UserError: an unknown analysis, an impossible parameter, an input that breaks its contract.
         EngineError: the engine failed.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started, clock, spent = datetime.now(UTC), time.perf_counter(), time.process_time()
     analysis = find(name)
     parameters = parse(analysis.parameters, params or {})
     sources = {table: as_source(given) for table, given in inputs.items()}
@@ -101,7 +105,8 @@ def run_analysis(
             for table, source in sources.items()
             if source.files
         }
-        staged, tables = _compute(analysis, engine, parameters, sources)
+        staged, tables = _compute(analysis, engine, parameters, sources, progress)
+    progress(*part("writing", 0, 1))
     manifest = {
         "format": MANIFEST_FORMAT,
         "analysis": analysis.name,
@@ -125,12 +130,13 @@ def run_analysis(
         ),
         "started_at": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
+        "cpu_seconds": round(time.process_time() - spent, 3),
     }
     return RunResult(manifest, tables, _write(out, tables, manifest) if out is not None else {})
 
 
 def _compute(
-    analysis: Analysis, engine: Engine, parameters: Any, sources: Mapping[str, Source]
+    analysis: Analysis, engine: Engine, parameters: Any, sources: Mapping[str, Source], progress: Progress
 ) -> tuple[dict[str, Staged], dict[str, pa.Table]]:
     more = analysis.more_columns(parameters)
     tables = [
@@ -138,7 +144,11 @@ def _compute(
         for table in analysis.inputs
         if table.name in sources
     ]
-    staged = {table.name: stage(engine, table, sources[table.name]) for table in tables}
+    staged = {}
+    for done, contract in enumerate(tables):
+        progress(*part("staging", done, len(tables)))
+        staged[contract.name] = stage(engine, contract, sources[contract.name])
+    progress(*part("computing", 0, 1))
     if IDENTITY_EDGES.name in staged:
         stitch(engine, parameters.stitch, tables)
     present = {table: info.present for table, info in staged.items()}
@@ -146,9 +156,12 @@ def _compute(
     for table, reasons in analysis.count_excluded(engine, parameters, present).items():
         excluded = {**staged[table].excluded, **reasons}
         staged[table] = replace(staged[table], excluded=excluded)
-    return staged, {
-        output: _collect(engine, analysis.output(output), relation) for output, relation in relations.items()
-    }
+    collected = {}
+    for done, (output, relation) in enumerate(relations.items(), start=1):
+        # What an engine has only planned so far, it computes now: the plan is one step more.
+        progress(*part("computing", done, len(relations) + 1))
+        collected[output] = _collect(engine, analysis.output(output), relation)
+    return staged, collected
 
 
 def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:

@@ -77,6 +77,21 @@ def test_a_run_writes_parquet_and_a_manifest_that_repeats(
     assert "rfm.parquet  1 rows" in capsys.readouterr().out
 
 
+def test_a_run_tells_how_far_it_has_come(purchases: Path, tmp_path: Path, duck: DuckEngine) -> None:
+    told: list[tuple[str, int]] = []
+    names = {"customer_id": "client", "time": "when", "amount_minor": "cents"}
+    source = Source(files=(purchases,), names=names)
+    run_analysis("rfm", duck, {"transactions": source}, progress=lambda *word: told.append(word))
+    assert [stage for stage, _ in told[:2]] == ["staging", "computing"]
+    assert told[-1] == ("writing", 90)
+    assert [percent for _, percent in told] == sorted(percent for _, percent in told)
+    assert cli(
+        "run", "rfm", "--input", f"transactions={purchases}", *MAPPING,
+        "--out", tmp_path / "out", "--progress", tmp_path / "progress.json",
+    ) == 0  # fmt: skip
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"stage": "writing", "percent": 90}
+
+
 def test_a_manifest_with_relative_inputs_repeats_from_another_folder(
     purchases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
