@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from addon.store.database import Database
-from addon.store.schema import METADATA
+from addon.store.schema import LEASES, METADATA, NODES, UPLOADS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _ROWS = 1_000
+_MOMENTARY = (NODES, LEASES)
+"""Who lives, and whose turn it is: true of the installation that was copied, and of the moment only."""
 
 
 def save(database: Database, target: Path) -> None:
@@ -27,6 +30,24 @@ def save(database: Database, target: Path) -> None:
     copied.migrate()
     _copy(database, copied)
     copied.close()
+
+
+def is_empty(database: Database) -> bool:
+    """Tell whether a database, its schema made, holds nothing that a copy would have to replace."""
+    with database.read() as connection:
+        return not any(_count(table, connection) for table in _kept())
+
+
+def free_uploads(database: Database, batch_ids: Sequence[str]) -> None:
+    """Forget that upload ids are settled whose batches are still in a log, for a process on its own.
+
+    A fleet settles an id before its batch is flushed, one process after it, and takes a settled one in its
+    log for a copy.
+    """
+    with database.write() as connection:
+        for start in range(0, len(batch_ids), _ROWS):
+            logged = UPLOADS.c.batch_id.in_(list(batch_ids[start : start + _ROWS]))
+            connection.execute(sa.delete(UPLOADS).where(logged))
 
 
 def load(source: Path, database: Database) -> None:
@@ -64,12 +85,20 @@ def _copy(source: Database, target: Database) -> None:
         reading.begin(),
         target.write() as writing,
     ):
-        for table in METADATA.sorted_tables:
+        for table in _kept():
             _copy_table(table, reading, writing)
 
 
+def _kept() -> list[sa.Table]:
+    return [table for table in METADATA.sorted_tables if table not in _MOMENTARY]
+
+
+def _count(table: sa.Table, connection: sa.Connection) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
 def _copy_table(table: sa.Table, reading: sa.Connection, writing: sa.Connection) -> None:
-    if writing.execute(sa.select(sa.func.count()).select_from(table)).scalar_one():
+    if _count(table, writing):
         raise ValueError(f"the table {table.name} is not empty")
     rows = reading.execute(sa.select(table)).mappings()
     for part in rows.partitions(_ROWS):

@@ -9,28 +9,33 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from addon.bootstrap import Addon, open_database
 from addon.settings import Settings, settings_from
 from addon.store.catalog import SqlCatalog
 from addon.store.nodes import NodeStore
-from addon.store.transfer import load
+from addon.store.transfer import free_uploads, is_empty, load
 from addon.upkeep.backup import back_up
 from addon.upkeep.delta_replay import replay as replay_log
 from addon.upkeep.fsck import fsck
 from addon.upkeep.nodes import forget_node
 from addon.upkeep.place import Place
 from addon.upkeep.replay import Replay
-from addon.upkeep.restore import Restored, become_another, copy_back, upload_tables
+from addon.upkeep.restore import Restored, become_another, copy_back, logged, upload_tables
 from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.objects.opened import open_objects
+from addon.warehouse.objects.s3 import S3Objects
 from platform_core.base.clock import SystemClock
-from platform_core.base.errors import InvalidInput, NotFound, SluiceError
+from platform_core.base.errors import Conflict, InvalidInput, NotFound, SluiceError
 from platform_core.base.logs import configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from addon.models.objects import ObjectStore
+    from addon.upkeep.findings import Report
 
 
 @contextmanager
@@ -44,9 +49,21 @@ def _opened(settings: Settings) -> Iterator[Place]:
         raise NotFound(f"There is no installation in {settings.home}.", hint="Give its folder with --home.")
     database = open_database(settings)
     try:
-        yield Place(settings.home, settings.folder, database, open_objects(settings.store(), settings.folder))
+        with _objects(settings, settings.folder) as objects:
+            yield Place(settings.home, settings.folder, database, objects)
     finally:
         database.close()
+
+
+@contextmanager
+def _objects(settings: Settings, folder: Path) -> Iterator[ObjectStore]:
+    """Open the tables' store; a remote one's cache is below ``folder``, and left to others at the end."""
+    objects = open_objects(settings.store(), folder)
+    try:
+        yield objects
+    finally:
+        if isinstance(objects, S3Objects):
+            objects.close()
 
 
 def _fsck(settings: Settings, options: argparse.Namespace) -> int:
@@ -69,31 +86,70 @@ def _backup(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    _require_empty(settings)
     restored = copy_back(options.backup, settings.home)
-    objects = open_objects(settings.store(), settings.folder)
-    if not isinstance(objects, LocalObjects):
-        upload_tables(settings.folder / "warehouse", objects)
-    if settings.database_url is not None:
-        _load_database(settings)
-    asyncio.run(_drain(settings))
-    writer = become_another(settings.folder / "wal")
-    with _opened(settings) as place:
-        report = fsck(place)
-        _compare(place, restored, report.looked_at.get("rows", 0))
+    try:
+        report = _completed(settings, restored)
+    except BaseException:
+        sys.stderr.write(f"unfinished: empty {settings.home}, the store and the database, restore again\n")
+        raise
     print("\n".join(report.lines()))
-    print(f"restored {restored.source} into {settings.home}, from now on as the writer {writer}")
     return 0 if report.sound else 1
 
 
-def _load_database(settings: Settings) -> None:
+def _completed(settings: Settings, restored: Restored) -> Report:
+    """Bring what was copied to where the settings want it, and make it an installation of its own."""
+    folder = settings.folder
+    with _objects(settings, folder) as objects:
+        if not _is_own(objects, settings):
+            upload_tables(folder / "warehouse", objects)
+    _settle_database(settings)
+    asyncio.run(_drain(settings))
+    writer = become_another(folder / "wal")
+    with _opened(settings) as place:
+        report = fsck(place)
+        _compare(place, restored, report.looked_at.get("rows", 0))
+    print(f"restored {restored.source} into {settings.home}, from now on as the writer {writer}")
+    return report
+
+
+def _is_own(objects: ObjectStore, settings: Settings) -> bool:
+    """Tell whether the tables are where a backup has them: in the home folder."""
+    return isinstance(objects, LocalObjects) and objects.root == settings.folder / "warehouse"
+
+
+def _require_empty(settings: Settings) -> None:
+    """Look at a store and a database of their own before anything is copied.
+
+    Raises:
+        Conflict: one of them holds something.
+    """
+    with TemporaryDirectory(prefix="sluice-restore-") as cache, _objects(settings, Path(cache)) as objects:
+        if any(True for _ in objects.list("")):
+            hint = "Restore into a new bucket, prefix or folder."
+            raise Conflict("The object store is not empty.", hint=hint)
+    if settings.database_url is None:
+        return
     database = open_database(settings)
     try:
-        load(settings.folder / "addon.db", database)
-    except ValueError as error:
-        raise InvalidInput(f"The database is not empty: {error}.", hint="Give a new one.") from error
+        if not is_empty(database):
+            raise Conflict("The database is not empty.", hint="Restore into a new one.")
     finally:
         database.close()
-    (settings.folder / "addon.db").unlink()
+
+
+def _settle_database(settings: Settings) -> None:
+    """Move the copied database to where the settings want it; upload ids as that kind of it has them."""
+    copied = settings.folder / "addon.db"
+    database = open_database(settings)
+    try:
+        if settings.database_url is not None:
+            load(copied, database)
+            copied.unlink()
+        if not database.shared:
+            free_uploads(database, logged(settings.folder / "wal"))
+    finally:
+        database.close()
 
 
 async def _drain(settings: Settings) -> None:

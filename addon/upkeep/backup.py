@@ -1,10 +1,11 @@
 """``sluice backup``: a consistent copy of a home while its service runs; each backup is whole by itself.
 
-What must agree is taken while the flush is held still: the tables' versions (names of files only), the
-write-ahead log, the database. Rows are in the log or in the tables, never in both without the transaction
-that says so, and their upload ids are where they are. The data files follow after that: they never change,
-and stay for hours after they were replaced. They are linked instead of copied where they lie on the same
-file system, or in the backup before.
+What must agree is taken while the flush is held still: the database, the write-ahead log, the tables'
+versions (names of files only). Rows are in the log or in the tables, never in both without the transaction
+that says so. The database comes first: in a fleet upload ids are settled when their batch is in the log, so
+that a later copy would know ids whose batches the copied log does not have. The data files follow after
+that: they never change, and stay for hours after they were replaced. They are linked instead of copied where
+they lie on the same file system, or in the backup before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ from addon.upkeep.log_check import records_of
 from addon.upkeep.pause import paused
 from addon.upkeep.table_check import prefixes
 from addon.warehouse.folders import sync_file, sync_folder
+from addon.warehouse.objects.local import LocalObjects
 from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
@@ -37,8 +40,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 VERSION = 1
 _PARTIAL = ".partial-"
-_ELSEWHERE = frozenset({"addon.db", "wal", "warehouse", "scratch", "spill", "cache"})
-"""Names in the add-on's folder that are copied by other means, or not at all."""
+_ELSEWHERE = frozenset({"addon.db", "wal", "warehouse", "scratch", "spill", "object-cache*"})
+"""Names (patterns) in the add-on's folder that are copied by other means, or not at all."""
 _NOT_KEPT = frozenset({"logs", "up.lock", "env.sh", "dynos", "build", "spill", "addon"})
 """Names in the home that say something about running processes only, or are made anew."""
 
@@ -108,9 +111,9 @@ class _Copier:
         """Copy everything."""
         self._target.mkdir(mode=0o700)
         with paused(self._place.wal):
-            versions = {prefix: self._pin(prefix) for prefix in prefixes(self._place.objects)}
-            self._copy_log()
             save(self._place.database, self._target / "addon.db")
+            self._copy_log()
+            versions = {prefix: self._pin(prefix) for prefix in prefixes(self._place.objects)}
         for prefix, version in versions.items():
             self._copy_files(prefix, version)
         self._copy_sessions()
@@ -164,25 +167,31 @@ class _Copier:
 
     def _copy_file(self, key: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        sources = [self._place.objects.path(key)]
-        if self._before is not None:
-            sources.insert(0, self._before / "warehouse" / key)
-        for source in sources:
-            try:
-                os.link(source, target)
-            except OSError:
-                continue
+        objects, source = self._place.objects, self._place.objects.path(key)
+        sources = [] if self._before is None else [self._before / "warehouse" / key]
+        if isinstance(objects, LocalObjects):
+            sources.append(source)
+        if any(_linked(one, target) for one in sources):
             self._done.linked += 1
             return
-        with self._place.objects.lease() as lease:
-            lease.fetch([self._place.objects.path(key)])
-            shutil.copyfile(self._place.objects.path(key), target)
+        with objects.lease() as lease:  # what a cache holds is compared before it is good for anything
+            lease.fetch([source])
+            if isinstance(objects, LocalObjects) or not _linked(source, target):
+                shutil.copyfile(source, target)
         self._done.copied += 1
 
     def _copy_rest(self, source: Path, target: Path, without: frozenset[str]) -> None:
         for path in sorted(source.iterdir()):
-            if path.name not in without and not path.name.startswith(".part"):
+            if not path.name.startswith(".part") and not any(fnmatch(path.name, name) for name in without):
                 _copy_any(path, target / path.name)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
 
 
 def _copy_any(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from hashlib import file_digest
 from typing import TYPE_CHECKING, Any
 
 from addon.upkeep.backup import MANIFEST, VERSION, newest
+from addon.upkeep.log_check import records_of
 from addon.warehouse.folders import sync_file, sync_folder
 from platform_core.base.errors import Conflict, InvalidInput, NotFound
 
@@ -47,11 +48,21 @@ def copy_back(backup: Path, home: Path) -> Restored:
     Raises:
         Conflict: the home is not empty.
         InvalidInput: the backup is damaged; nothing was copied.
+        OSError: it cannot be written; what was begun is deleted.
     """
     source = find(backup)
     manifest = _checked(source)
     if home.exists() and any(home.iterdir()):
         raise Conflict(f"{home} is not empty.", hint="Restore into a new folder, then look at both.")
+    try:
+        _copy(source, home)
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    return Restored(source, manifest)
+
+
+def _copy(source: Path, home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     shutil.copytree(source, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     for path in home.rglob("*"):
@@ -61,7 +72,6 @@ def copy_back(backup: Path, home: Path) -> Restored:
             sync_file(path)
     sync_folder(home)
     sync_folder(home.parent)
-    return Restored(source, manifest)
 
 
 def _checked(source: Path) -> dict[str, Any]:
@@ -83,22 +93,28 @@ def _checked(source: Path) -> dict[str, Any]:
 
 
 def upload_tables(folder: Path, objects: ObjectStore) -> int:
-    """Move restored tables into a store that is not that folder; return how many objects.
-
-    Raises:
-        Conflict: the store has tables already.
-    """
-    if any(True for _ in objects.list("")):
-        raise Conflict("The object store is not empty.", hint="Restore into a new bucket or prefix.")
+    """Move restored tables into an empty store that is not that folder; return how many objects."""
     moved = 0
     names = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in sorted(names, key=lambda path: path.parent.name == "_delta_log"):  # logs last
-        draft = objects.scratch / f"restore-{moved}"
-        shutil.move(path, draft)
-        objects.put_file(str(path.relative_to(folder)), draft)
+        key = str(path.relative_to(folder))
+        if path.parent.name == "_delta_log":
+            objects.put(key, path.read_bytes())
+        else:
+            draft = objects.scratch / f"restore-{moved}"
+            shutil.move(path, draft)
+            objects.put_file(key, draft)
         moved += 1
     shutil.rmtree(folder)
     return moved
+
+
+def logged(wal: Path) -> list[str]:
+    """Return the ids of the batches in a restored log."""
+    if not (wal / "writer.json").exists():
+        return []
+    key = int(json.loads((wal / "writer.json").read_bytes())["key"])
+    return [record.batch_id for path in wal.glob("*.wal") for record in records_of(path, key)]
 
 
 def become_another(wal: Path) -> str:
