@@ -33,6 +33,8 @@ from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
 from addon.receivers.service import Receivers
 from addon.receivers.service import Rooms as ReceiverRooms
+from addon.schedules.scheduler import Scheduler
+from addon.schedules.service import Schedules
 from addon.settings import Settings
 from addon.store.accounts import AccountStore
 from addon.store.audit import AuditLog, SsoTokenStore
@@ -43,6 +45,7 @@ from addon.store.dropped import DroppedPlaces
 from addon.store.jobs import JobStore
 from addon.store.recent import KEEP_S
 from addon.store.resources import ResourceStore
+from addon.store.schedules import ScheduleStore
 from addon.store.table_moves import TableMoves
 from addon.store.uploads import SqlUploadLedger
 from addon.warehouse.objects.opened import open_objects
@@ -162,6 +165,8 @@ class Addon:
         self._runner = JobRunner(
             jobs, accounts, executions, slots=settings.job_slots, watch=fleet is not None
         )
+        schedules = ScheduleStore(self._database, clock)
+        self._scheduler = Scheduler(schedules, jobs, accounts, clock, self._runner.wake)
         public_url = (settings.public_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
         rooms = Rooms(
             resources,
@@ -173,7 +178,7 @@ class Addon:
             purging,
             self._pool,
             (results, scratch),
-            (self._ingest.erase, self._bulk.erase),
+            (self._ingest.erase, self._bulk.erase, schedules.forget_account),
             None if fleet is None else fleet.forget,
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
@@ -185,7 +190,13 @@ class Addon:
             audit,
             (results, scratch),
             clock,
-            (self._bulk.expire, drops.finish_all, retention.round, Sweeps(catalog, self._warehouse).round),
+            (
+                self._bulk.expire,
+                schedules.expire_old,
+                drops.finish_all,
+                retention.round,
+                Sweeps(catalog, self._warehouse).round,
+            ),
             None if fleet is None else fleet.upkeep_lease,
         )
         quotas = Quotas(catalog, self._warehouse, clock)
@@ -202,6 +213,8 @@ class Addon:
             audit=audit,
             runner=self._runner,
             bulk=self._bulk,
+            schedules=Schedules(schedules, clock),
+            scheduler=self._scheduler,
             query=query,
             ingestor=ingestor,
             uploads=uploads,
@@ -256,6 +269,7 @@ class Addon:
         if "worker" in self._roles:
             await self._upkeep.start()
             await self._runner.start()
+            await self._scheduler.start()
             await self._bulk.start()
             account_id, _ = _local_account(self._accounts, self._credentials)
             self._pool.prewarm(self._accounts.get(account_id))
@@ -281,6 +295,7 @@ class Addon:
         await self.receivers.close()
         await self._upkeep.close()
         await self._bulk.close()
+        await self._scheduler.close()
         await self._runner.close(_JOB_GRACE_S)
         await self._ingest.close()
         if self._fleet is not None:

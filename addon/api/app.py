@@ -14,12 +14,12 @@ from addon.api import console, drain, health, imports, partner, pins, sluice, ta
 from addon.api.collectors.paths import target_of
 from addon.api.collectors.routes import CollectorRoutes
 from addon.api.drain import DrainRoute
-from addon.api.errors import error_headers, status_of, td_error
+from addon.api.errors import error_details, error_headers, status_of, td_error
 from addon.api.guard import Guard
 from addon.api.imports import ImportRoutes
 from addon.api.internal import PREFIX, InternalRoutes
 from addon.api.raw import ClientGone, Scope
-from addon.api.td import accounts, bulk, bulk_parts, databases, jobs, later, tables
+from addon.api.td import accounts, bulk, bulk_parts, databases, jobs, later, schedules, tables
 from addon.api.td.bulk_parts import PartUpload
 from addon.api.uploads import UploadRoutes
 from platform_core.base.errors import SluiceError
@@ -38,7 +38,7 @@ def build_api(services: Services, *, api: bool = True) -> FastAPI:
     """Return the framework's half of the application; health and metrics only, without ``api``."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
-    td = (accounts, databases, tables, jobs, bulk, later)
+    td = (accounts, databases, tables, jobs, schedules, bulk, later)
     modules = (*td, partner, console, sluice, table_schema, pins, health)
     for module in modules if api else (health,):
         app.include_router(module.router)
@@ -56,7 +56,8 @@ async def _on_error(request: Request, error: Exception) -> JSONResponse:
     if status == 500:  # noqa: PLR2004
         _log.error("request_failed", path=request.url.path, exc_info=error)
         return JSONResponse(td_error(500, "Something went wrong inside the service."), 500)
-    return JSONResponse(td_error(status, str(error)), status, error_headers(error))
+    content = {**td_error(status, str(error)), **error_details(error)}
+    return JSONResponse(content, status, error_headers(error))
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from addon.models.conflicts import TakenBy
 from addon.provisioning.quotas import QuotaExceeded
 from addon.query.worker import QueryFailed, QueueFull
 from platform_core.base.errors import (
@@ -54,6 +55,11 @@ def error_headers(error: SluiceError) -> dict[str, str]:
         seconds = _SECONDS.search(error.hint or "")
         return {"retry-after": seconds[0] if seconds else "1"}
     return {}
+
+
+def error_details(error: SluiceError) -> dict[str, Any]:
+    """Return what Treasure Data's error object says beside the message: what a name or key clashes with."""
+    return {"details": {"conflicts_with": str(error.other)}} if isinstance(error, TakenBy) else {}
 
 
 def td_error(status: int, message: str) -> dict[str, Any]:

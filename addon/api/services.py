@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from addon.provisioning.sso import SignOn
     from addon.query.runner import JobRunner
     from addon.query.service import QueryService
+    from addon.schedules.scheduler import Scheduler
+    from addon.schedules.service import Schedules
     from addon.store.accounts import AccountStore
     from addon.store.audit import AuditLog
     from addon.store.catalog import SqlCatalog
@@ -41,6 +43,8 @@ class Services:
     audit: AuditLog
     runner: JobRunner
     bulk: BulkService
+    schedules: Schedules
+    scheduler: Scheduler
     query: QueryService
     ingestor: Ingestor
     uploads: UploadLedger

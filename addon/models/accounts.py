@@ -23,14 +23,26 @@ class Plan:
     concurrent_queries: int
     query_memory_bytes: int
     query_timeout_s: int
+    schedules: int
 
 
 PLANS: Mapping[str, Plan] = {
     plan.name: plan
     for plan in (
-        Plan("nano", "Nano", 0, 10_000_000, 1 * _GIB, 30 * _DAY, 1, 1 * _GIB, 300),
-        Plan("standard", "Standard", 9_900, 1_000_000_000, 100 * _GIB, 365 * _DAY, 4, 2 * _GIB, 3600),
-        Plan("premium", "Premium", 99_900, 50_000_000_000, 2_000 * _GIB, 1825 * _DAY, 16, 4 * _GIB, 21600),
+        Plan("nano", "Nano", 0, 10_000_000, 1 * _GIB, 30 * _DAY, 1, 1 * _GIB, 300, 20),
+        Plan("standard", "Standard", 9_900, 1_000_000_000, 100 * _GIB, 365 * _DAY, 4, 2 * _GIB, 3600, 500),
+        Plan(
+            "premium",
+            "Premium",
+            99_900,
+            50_000_000_000,
+            2_000 * _GIB,
+            1825 * _DAY,
+            16,
+            4 * _GIB,
+            21600,
+            5_000,
+        ),
     )
 }
 

@@ -56,7 +56,7 @@ def limits_text(plan: Plan) -> str:
     queries, each = ("1 query", "") if count == 1 else (f"{count} queries", " each")
     return (
         f"{plan.rows_per_month:,} rows a month, {plan.stored_bytes >> 30:,} GiB stored, kept "
-        f"{plan.retention_s // 86_400} days, {queries} at once of up to "
+        f"{plan.retention_s // 86_400} days, {plan.schedules:,} schedules, {queries} at once of up to "
         f"{plan.query_timeout_s // 60} minutes and {plan.query_memory_bytes >> 30} GiB of memory{each}"
     )
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from addon.models.conflicts import TakenBy
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.store.queue import is_due, take_next
 from addon.store.schema import JOB_TURNS, JOBS
-from platform_core.base.errors import Conflict, NotFound
+from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,8 @@ _UNHELD = {"state": JobState.QUEUED.value, "worker": None, "lease_until": None, 
 """What a job is set to that goes back into the queue."""
 
 
-def _job(row: Any) -> Job:
+def job_from_row(row: Any) -> Job:
+    """Build a job from a row of the jobs table."""
     request = JobRequest(
         account_id=row.account_id,
         type=row.type,
@@ -85,7 +87,7 @@ def insert_job(connection: sa.Connection, request: JobRequest, now: float) -> Jo
         "stderr": "",
         "cmdout": "",
     }
-    return _job(connection.execute(sa.insert(JOBS).values(row).returning(JOBS)).one())
+    return job_from_row(connection.execute(sa.insert(JOBS).values(row).returning(JOBS)).one())
 
 
 class JobStore:
@@ -105,26 +107,25 @@ class JobStore:
         """Queue a job.
 
         Raises:
-            Conflict: the account has a job with this domain key; its id is in the hint.
+            TakenBy: the account has a job with this domain key.
         """
         try:
             with self._database.write() as connection:
                 return insert_job(connection, request, self._clock.now())
         except sa.exc.IntegrityError as error:
-            message = f"A job with the domain key {request.domain_key!r} exists already."
-            raise Conflict(message, hint=self._clash(request)) from error
+            raise self._clash(request) from error
 
-    def _clash(self, request: JobRequest) -> str | None:
-        if request.domain_key is None:
-            return None
-        return str(self.by_domain_key(request.account_id, request.domain_key).id)
+    def _clash(self, request: JobRequest) -> TakenBy:
+        other = self.by_domain_key(request.account_id, request.domain_key or "").id
+        message = f"A job with the domain key {request.domain_key!r} exists already."
+        return TakenBy(message, other, hint=f"It is job {other}.")
 
     def claim(self, worker: str) -> Job | None:
         """Take the next job for :attr:`lease_s`; None when there is none; see :mod:`addon.store.queue`."""
         now = self._clock.now()
         with self._database.write() as connection:
             row = take_next(connection, worker, now=now, until=now + self.lease_s)
-        return None if row is None else _job(row)
+        return None if row is None else job_from_row(row)
 
     def waiting(self) -> bool:
         """Tell whether any job is queued whose time has come; cheap, and takes no lock."""
@@ -241,7 +242,7 @@ class JobStore:
             row = connection.execute(sa.select(JOBS).where(mine)).one_or_none()
         if row is None:
             raise _no_job(job_id)
-        return _job(row)
+        return job_from_row(row)
 
     def by_domain_key(self, account_id: int, domain_key: str) -> Job:
         """Return the account's job with this domain key.
@@ -254,7 +255,7 @@ class JobStore:
             row = connection.execute(sa.select(JOBS).where(mine)).one_or_none()
         if row is None:
             raise NotFound(f"There is no job with the domain key {domain_key[:140]!r}.")
-        return _job(row)
+        return job_from_row(row)
 
     def list(
         self,
@@ -277,7 +278,7 @@ class JobStore:
         page = sa.select(JOBS).where(mine).order_by(JOBS.c.id.desc()).offset(first).limit(last - first + 1)
         with self._database.read() as connection:
             total = connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
-            return [_job(row) for row in connection.execute(page)], total
+            return [job_from_row(row) for row in connection.execute(page)], total
 
     def queued_count(self, account_id: int) -> int:
         """Return how many jobs of the account wait."""

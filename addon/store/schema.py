@@ -340,3 +340,103 @@ DROPPED_PLACES = sa.Table(
     sa.Column("emptied_at", sa.Float(53)),
 )
 """Places of deleted tables; their files are still to be deleted where ``emptied_at`` is NULL."""
+
+SCHEDULES = sa.Table(
+    "schedules",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("account_id", _ID, nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("cron", sa.String(255), nullable=False),
+    sa.Column("timezone", sa.String(64), nullable=False),
+    sa.Column("type", sa.String(32), nullable=False),
+    sa.Column("database_name", sa.String(128), nullable=False),
+    sa.Column("query", sa.Text(), nullable=False),
+    sa.Column("params", sa.Text(), nullable=False),
+    sa.Column("delay_s", sa.Integer(), nullable=False),
+    sa.Column("priority", sa.Integer(), nullable=False),
+    sa.Column("retry_limit", sa.Integer(), nullable=False),
+    sa.Column("catch_up", sa.Integer(), nullable=False),
+    sa.Column("enabled", sa.Boolean(), nullable=False),
+    sa.Column("revision", sa.Integer(), nullable=False),
+    sa.Column("next_slot", sa.BigInteger()),
+    sa.Column("due_at", sa.Float(53), index=True),
+    sa.Column("missed", sa.BigInteger(), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+    sqlite_autoincrement=True,
+)
+"""``next_slot`` is the first slot that is not decided about, ``due_at`` when it is to be: its delay later."""
+
+SCHEDULE_RUNS = sa.Table(
+    "schedule_runs",
+    METADATA,
+    sa.Column("schedule_id", _ID, sa.ForeignKey("schedules.id"), primary_key=True),
+    sa.Column("slot", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("run", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("job_id", _ID, index=True),
+    sa.Column("decided_at", sa.Float(53), nullable=False),
+)
+"""The jobs of slots: run 0 is the slot's own, of which there is one for ever; others were asked for."""
+
+REPORTS = sa.Table(
+    "reports",
+    METADATA,
+    sa.Column("account_id", _ID, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("definition", sa.Text(), nullable=False),
+    sa.Column("secrets", sa.Text(), nullable=False),
+    sa.Column("revision", sa.Integer(), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+)
+"""``definition`` is JSON without secrets, ``secrets`` are those of its deliveries, sealed."""
+
+REPORT_RUNS = sa.Table(
+    "report_runs",
+    METADATA,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("account_id", _ID, nullable=False),
+    sa.Column("report", sa.String(64), nullable=False),
+    sa.Column("job_id", _ID, nullable=False),
+    sa.Column("epoch", sa.Integer(), nullable=False),
+    sa.Column("revision", sa.Integer(), nullable=False),
+    sa.Column("slot", sa.BigInteger(), nullable=False),
+    sa.Column("window_start", sa.BigInteger()),
+    sa.Column("window_end", sa.BigInteger()),
+    sa.Column("window_words", sa.String(255), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("folder", sa.String(255)),
+    sa.Column("facts", sa.Text(), nullable=False),
+    sa.Column("error", sa.Text(), nullable=False),
+    sa.Column("started_at", sa.Float(53), nullable=False),
+    sa.Column("ended_at", sa.Float(53)),
+    sa.UniqueConstraint("account_id", "job_id"),
+    sa.Index("ix_report_runs_account_id_report_id", "account_id", "report", "id"),
+    sqlite_autoincrement=True,
+)
+"""One run per job; ``epoch`` is the execution that may write it."""
+
+REPORT_DELIVERIES = sa.Table(
+    "report_deliveries",
+    METADATA,
+    sa.Column("run_id", _ID, sa.ForeignKey("report_runs.id"), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("type", sa.String(16), nullable=False),
+    sa.Column("target", sa.Text(), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer(), nullable=False),
+    sa.Column("next_at", sa.Float(53)),
+    sa.Column("holder", sa.String(36)),
+    sa.Column("lease_until", sa.Float(53)),
+    sa.Column("error", sa.Text(), nullable=False),
+    sa.Column("delivered_at", sa.Float(53)),
+    sa.Index(
+        "ix_report_deliveries_pending",
+        "next_at",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    ),
+)
+"""A queue of its own: an attempt is claimed with a lease, and the next one is at ``next_at``."""

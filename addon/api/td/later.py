@@ -14,7 +14,6 @@ from platform_core.base.errors import InvalidInput
 
 router = APIRouter(prefix="/v3")
 _GROUPS = {
-    "schedule": "Schedules",
     "bulk_loads": "Data connectors",
     "export": "Exports",
     "result": "Result outputs",
@@ -26,12 +25,6 @@ _HINTS = {
     "export": "Download the result of a query instead.",
     "result": "Download the job's result instead.",
 }
-
-
-@router.get("/schedule/list")
-def list_schedules(_identity: Anyone) -> dict[str, Any]:
-    """List schedules: there are none."""
-    return {"schedules": []}
 
 
 @router.get("/bulk_loads")

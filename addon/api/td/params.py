@@ -27,6 +27,10 @@ class Params:
         """Return a parameter, or ``default`` when it is not given."""
         return self._values.get(name, default)
 
+    def has(self, name: str) -> bool:
+        """Tell whether a parameter is given, if only as an empty text."""
+        return name in self._values
+
     def optional(self, name: str) -> str | None:
         """Return a parameter; None when it is not given or empty."""
         return self._values.get(name) or None

@@ -6,11 +6,14 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from platform_core.base.clock import iso8601
+
 if TYPE_CHECKING:
     from addon.models.accounts import Account
     from addon.models.bulk import BulkSession
     from addon.models.catalog import DatabaseInfo, TableInfo
     from addon.models.jobs import Job
+    from addon.models.schedules import Schedule, ScheduledRun
     from addon.models.tables import Snapshot
 
 _TYPES = {"long": "long", "double": "double", "boolean": "boolean", "string": "string", "json": "string"}
@@ -153,3 +156,41 @@ def bulk_json(session: BulkSession) -> dict[str, Any]:
         "created_at": td_time(session.created_at),
         "updated_at": td_time(session.updated_at),
     }
+
+
+def schedule_json(schedule: Schedule, account: Account) -> dict[str, Any]:
+    """Return a schedule; its times are ISO 8601, as Treasure Data's are, and null for a saved query.
+
+    ``next_time`` is the next slot, ``start`` when its job is issued: the delay later.
+    """
+    spec = schedule.spec
+    return {
+        "id": schedule.id,
+        "name": spec.name,
+        "cron": spec.cron or None,
+        "timezone": spec.timezone,
+        "delay": spec.delay_s,
+        "type": spec.type,
+        "database": spec.database,
+        "query": spec.query,
+        "params": dict(spec.params),
+        "priority": spec.priority,
+        "retry_limit": spec.retry_limit,
+        "result": "",
+        "user_name": account.name,
+        "executing_user_id": account.id,
+        "description": None,
+        "organization": None,
+        "created_at": iso8601(schedule.created_at),
+        "updated_at": iso8601(schedule.updated_at),
+        "next_time": None if schedule.next_slot is None else iso8601(schedule.next_slot),
+        "start": None if schedule.starts_at is None else iso8601(schedule.starts_at),
+        "enabled": spec.enabled,
+        "catch_up": spec.catch_up,
+        "missed": schedule.missed,
+    }
+
+
+def run_json(run: ScheduledRun, account: Account, url: str) -> dict[str, Any]:
+    """Return a job of a schedule; ``asked`` tells that somebody ran it beside the slot's own."""
+    return {**job_json(run.job, account, url), "scheduled_at": iso8601(run.slot), "asked": run.asked}

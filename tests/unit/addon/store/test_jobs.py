@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from addon.models.conflicts import TakenBy
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.store.jobs import LEASE_S, JobStore
-from platform_core.base.errors import Conflict, NotFound
+from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from platform_core.base.clock import FixedClock
@@ -119,9 +120,9 @@ def test_jobs_of_others_do_not_exist(jobs: JobStore) -> None:
 
 def test_a_domain_key_names_one_job(jobs: JobStore) -> None:
     job = jobs.issue(_request(domain_key="daily"))
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(TakenBy) as caught:
         jobs.issue(_request(domain_key="daily"))
-    assert caught.value.hint == str(job.id)
+    assert caught.value.other == job.id
     assert jobs.by_domain_key(1, "daily").id == job.id
     jobs.issue(_request(2, domain_key="daily"))
 

@@ -1,0 +1,1 @@
+"""Schedules: cron slots, and the scheduler that makes exactly one job of each, whatever happens."""
