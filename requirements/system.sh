@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the programs that are not Python packages, or print the one line that would.
-# Java 17+ (Spark), bubblewrap (dynos, builds, SQL workers), git. With `tests`, also what the tests run
-# against: PostgreSQL, a browser, a syslog sender, FUSE and libfiu (failing disks), strace.
+# Java 17+ (Spark), bubblewrap (dynos, builds, SQL workers), git; a C compiler (the typing kernel), without which
+# Sluice does as well, only slower. With `tests`, also what the tests run against: PostgreSQL, a browser, a syslog
+# sender, FUSE and libfiu (failing disks), strace.
 set -euo pipefail
 for_tests=${1:-}
 java_ok() {
@@ -22,8 +23,13 @@ java_package() {
   echo default-jre-headless
 }
 
+compiler_ok() {
+  printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | "${CC:-cc}" -x c -fsyntax-only - 2>/dev/null
+}
+
 find_missing() {
-  missing=()
+  missing=() helpful=()
+  compiler_ok || helpful=(gcc libc6-dev)
   command -v git >/dev/null || missing+=(git)
   command -v bwrap >/dev/null || missing+=(bubblewrap)
   java_ok || missing+=("$(java_package)")
@@ -37,27 +43,33 @@ find_missing() {
   fi
 }
 
-find_missing
-[ ${#missing[@]} -eq 0 ] && exit 0
-
-line="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
-if ! command -v apt-get >/dev/null; then
-  echo "setup: missing: ${missing[*]}. Install them with this system's package manager, then run make again." >&2
+# What is only helpful stops nobody: its lack is told, and by `sluice doctor` too.
+stop() {
+  echo "setup: $1" >&2
+  [ ${#missing[@]} -eq 0 ] && exit 0
   exit 1
+}
+
+find_missing
+wanted=("${missing[@]}" "${helpful[@]}")
+[ ${#wanted[@]} -eq 0 ] && exit 0
+
+line="apt-get update && apt-get install -y --no-install-recommends ${wanted[*]}"
+if ! command -v apt-get >/dev/null; then
+  stop "missing: ${wanted[*]}. Install them with this system's package manager, then run make again."
 fi
 if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
-  echo "setup: missing: ${missing[*]}. Run:  sudo sh -c '$line'" >&2
-  exit 1
+  stop "missing: ${wanted[*]}. Run:  sudo sh -c '$line'"
 fi
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
 log=$(mktemp)
 "${as_root[@]}" apt-get update -qq >"$log" 2>&1 || true  # an old list may do; installing says so if not
 find_missing
-echo "setup: installing ${missing[*]}"
-if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+wanted=("${missing[@]}" "${helpful[@]}")
+echo "setup: installing ${wanted[*]}"
+if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >>"$log" 2>&1; then
   tail -n 20 "$log" >&2
-  echo "setup: could not install ${missing[*]}. Run by hand:  $line" >&2
-  exit 1
+  stop "could not install ${wanted[*]}. Run by hand:  $line"
 fi
 rm -f "$log"

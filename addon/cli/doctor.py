@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -18,6 +19,7 @@ from addon.cli.home import Home
 from addon.cli.output import Format, print_rows
 from addon.cli.privileges import ADVICE, WITHOUT_ROOT
 from addon.cli.recipe import from_shell
+from addon.warehouse.scan.compiler import compiler, library_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +68,7 @@ def machine() -> Iterator[Check]:
     yield _program("git", ["git", "--version"], Verdict.FAILED, "apt-get install git")
     yield _program("bubblewrap", ["bwrap", "--version"], Verdict.WARNING, "apt-get install bubblewrap")
     yield _java()
+    yield _kernel()
     yield _root()
 
 
@@ -89,6 +92,20 @@ def _java() -> Check:
     quoted = line.split('"')[1].split(".")[0] if line.count('"') > 1 else ""
     good = quoted.isdigit() and int(quoted) >= _MIN_JAVA
     return Check("java", Verdict.OK if good else Verdict.WARNING, line, "" if good else advice)
+
+
+def _kernel() -> Check:
+    """Look for the compiled typing kernel, by its file: loading it is the service's business."""
+    found, argv = library_path(), [sys.executable, "-m", "addon.warehouse.scan"]
+    if found.exists():
+        return Check("typing kernel", Verdict.OK, str(found))
+    first = "" if compiler() else "apt-get install gcc libc6-dev, then "
+    return Check(
+        "typing kernel",
+        Verdict.WARNING,
+        "not compiled: new rows are typed at half the speed",
+        first + shlex.join(argv),
+    )
 
 
 def _root() -> Check:

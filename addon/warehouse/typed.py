@@ -1,6 +1,7 @@
-"""JSON lines to typed columns, exactly: DuckDB reads, nothing rounds, drops or changes silently.
+"""JSON lines to typed columns, exactly: nothing rounds, drops or changes silently.
 
-The only file of the add-on's own process that imports duckdb. What each tier does is in ``typing_sql``.
+The compiled kernel (``scan``) takes the lines that hold no surprise; DuckDB takes the others, or all when
+there is no kernel; its SQL is in ``typing_sql``. Nothing else in the add-on's own process imports duckdb.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from addon.warehouse import key_count, typing_sql
 from addon.warehouse.casting import cast
 from addon.warehouse.duplicates import split_duplicates
 from addon.warehouse.names import DUPLICATES, OVERFLOW
+from addon.warehouse.scan.library import kernel
+from addon.warehouse.scan.lines import scan_lines
 from addon.warehouse.schema import TableSchema
 
 if TYPE_CHECKING:
@@ -83,9 +86,13 @@ def is_column_key(key: str) -> bool:
 class Typer:
     """One DuckDB connection for typing; calls are serialised."""
 
-    def __init__(self, threads: int = 1, memory_limit: str = "1GB") -> None:
-        """Open an in-memory DuckDB that may not touch anything outside itself."""
+    def __init__(self, threads: int = 1, memory_limit: str = "1GB", *, compiled: bool = True) -> None:
+        """Open an in-memory DuckDB that may not touch anything outside itself.
+
+        ``compiled``: use the compiled kernel where there is one.
+        """
         self._lock = threading.Lock()
+        self._kernel = kernel() if compiled else None
         self._connection = duckdb.connect(
             ":memory:",
             config={
@@ -159,8 +166,10 @@ class Typer:
         if pending.num_rows and len(schema.columns) == 1:
             schema = self._grown(pending.slice(0, _SAMPLE_ROWS), schema)
         for attempt in range(_ROUNDS):
-            good, pending = self._fast(pending, schema)
-            parts.append(good)
+            for way in (self._scanned, self._fast):
+                if pending.num_rows:
+                    good, pending = way(pending, schema)
+                    parts.append(good)
             if not pending.num_rows:
                 break
             if attempt == 0:
@@ -172,6 +181,7 @@ class Typer:
         if pending.num_rows:
             slow, rejected = self._slow(pending, schema)
             parts.append(slow)
+        parts = [part for part in parts if part.num_rows] or parts[:1]
         table = pa.concat_tables([_physical(part, schema) for part in parts])
         if len(parts) > 1:
             table = table.take(pc.sort_indices(table[_ROW]))
@@ -204,6 +214,22 @@ class Typer:
         gone = pa.array([one.row for one in rejected], pa.int64())
         return lines.filter(pc.invert(pc.is_in(lines["rn"], value_set=gone))), rejected
 
+    def _scanned(self, lines: pa.Table, schema: TableSchema) -> tuple[pa.Table, pa.Table]:
+        """Return the rows that the kernel takes, and the lines of the others.
+
+        A line that a key was taken out of is not for it: what was taken out belongs into the row's overflow.
+        """
+        whole = lines.filter(pc.is_null(lines["d"])) if lines["d"].null_count < lines.num_rows else lines
+        if self._kernel is None or not whole.num_rows:
+            return _named(lines["rn"].slice(0, 0), schema, ()), lines
+        texts, receipt = _single(whole["l"]), _single(whole["rt"])
+        found = scan_lines(self._kernel, texts, receipt, schema.columns)
+        if len(found.rows) == lines.num_rows:
+            return _named(lines["rn"], schema, found.values), lines.slice(0, 0)
+        taken = pa.array(found.rows)
+        good = _named(whole["rn"].take(taken), schema, found.values)
+        return good, lines.filter(pc.invert(pc.is_in(lines["rn"], value_set=good[_ROW].combine_chunks())))
+
     def _fast(self, lines: pa.Table, schema: TableSchema) -> tuple[pa.Table, pa.Table]:
         """Return the rows that are surely right, and the lines of the others.
 
@@ -229,9 +255,7 @@ class Typer:
         time = found.values[0]
         if time.null_count:
             time = pc.coalesce(time, _single(lines["rt"]))
-        values = [time, *found.values[1:]]
-        named = dict(zip((column.stored[-1][0] for column in schema.columns), values, strict=True))
-        good = pa.table({_ROW: lines["rn"], **named})
+        good = _named(lines["rn"], schema, [time, *found.values[1:]])
         if right.all():
             return good, lines.slice(0, 0)
         return good.filter(pa.array(right)), lines.filter(pa.array(~right))
@@ -326,6 +350,12 @@ def aligned(table: pa.Table, schema: TableSchema) -> pa.Table:
         known[item.name] if item.name in known else pa.nulls(table.num_rows, item.type) for item in wanted
     ]
     return pa.table(columns, schema=wanted)
+
+
+def _named(rows: pa.ChunkedArray, schema: TableSchema, values: Sequence[pa.Array]) -> pa.Table:
+    """Return row numbers and the values of the columns under their physical names."""
+    names = [column.stored[-1][0] for column in schema.columns]
+    return pa.table([rows, *values], names=[_ROW, *names[: len(values)]])
 
 
 def _physical(part: pa.Table, schema: TableSchema) -> pa.Table:

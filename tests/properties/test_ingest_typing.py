@@ -1,4 +1,4 @@
-"""The two-tier typing against a plain Python oracle, over values that break other readers."""
+"""The typing, with the kernel and without, against a plain Python oracle over values that break readers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from addon.warehouse import key_count, typed, typing_sql
+from addon.warehouse.scan.compiler import compiler
+from addon.warehouse.scan.library import kernel
 from addon.warehouse.schema import MAX_COLUMNS, TableSchema
 from addon.warehouse.typed import Typed, Typer
 
@@ -157,9 +159,19 @@ def check(batch: list[list[tuple[str, str]]], result: Typed) -> None:
         assert all(shown(row, result, key) is None for key in absent)
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["kernel", "sql"])
+def typer(request: pytest.FixtureRequest) -> Iterator[Typer]:
+    if request.param and kernel() is None:
+        assert compiler() is None, "run: python -m addon.warehouse.scan"
+        pytest.skip("no C compiler")
+    engine = Typer(compiled=request.param)
+    yield engine
+    engine.close()
+
+
 @pytest.fixture(scope="module")
-def typer() -> Iterator[Typer]:
-    engine = Typer()
+def sql_typer() -> Iterator[Typer]:
+    engine = Typer(compiled=False)
     yield engine
     engine.close()
 
@@ -176,24 +188,24 @@ def test_every_hostile_value_in_every_column(typer: Typer) -> None:
 
 
 def test_the_query_that_counts_nulls_agrees_with_the_oracle(
-    typer: Typer, monkeypatch: pytest.MonkeyPatch
+    sql_typer: Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(typed, "_MANY_ROWS", 1)
     batch = [[(key, text)] for key in KEYS for text in TEXTS]
     batch += [[("i", first), ("i", second), ("b", "null")] for first in TEXTS for second in ("null", "1")]
     batch += [[(key, "null") for key in KEYS], [("s", "null"), ("new", "null"), ("d", "1.5")]] * 3
     for schema in (SCHEMA, TableSchema()):
-        check(batch, run(typer, batch, schema))
+        check(batch, run(sql_typer, batch, schema))
 
 
 @settings(deadline=None, max_examples=15)
 @given(batch=st.lists(MEMBERS, min_size=1, max_size=30))
 def test_any_batch_keeps_every_value_when_nulls_are_counted(
-    typer: Typer, batch: list[list[tuple[str, str]]]
+    sql_typer: Typer, batch: list[list[tuple[str, str]]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typed, "_MANY_ROWS", 1)
-        check(batch, run(typer, batch, SCHEMA))
+        check(batch, run(sql_typer, batch, SCHEMA))
 
 
 def line_with(members: list[tuple[str, str]], blank: str) -> str:
@@ -226,7 +238,7 @@ DECEIVING = [
 
 
 def test_counting_keys_deceives_the_oracle_in_no_stretch(
-    typer: Typer, monkeypatch: pytest.MonkeyPatch
+    sql_typer: Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_count, "is_promising", lambda *_: True)
     batch = [[(key, text)] for key in KEYS for text in TEXTS + DECEIVING]
@@ -234,7 +246,7 @@ def test_counting_keys_deceives_the_oracle_in_no_stretch(
     batch += [[("j", value), (key, "1")] for value in DECEIVING for key in ("new", "b\\", "\\", '"', ":")]
     for rows in (1, 7, 512):
         monkeypatch.setattr(key_count, "CHUNK_ROWS", rows)
-        check(batch, run(typer, batch, SCHEMA))
+        check(batch, run(sql_typer, batch, SCHEMA))
 
 
 @settings(deadline=None, max_examples=60)
@@ -248,13 +260,13 @@ def test_counting_keys_deceives_the_oracle_in_no_stretch(
     blank=st.sampled_from(["", " ", "\t", "  "]),
 )
 def test_any_batch_keeps_every_value_when_keys_are_counted(
-    typer: Typer, batch: list[list[tuple[str, str]]], rows: int, blank: str
+    sql_typer: Typer, batch: list[list[tuple[str, str]]], rows: int, blank: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(key_count, "is_promising", lambda *_: True)
         patch.setattr(key_count, "CHUNK_ROWS", rows)
         lines = pa.array([line_with(members, blank) for members in batch], pa.string())
-        check(batch, typer.type_lines(lines, pa.array([77] * len(batch), pa.int64()), SCHEMA))
+        check(batch, sql_typer.type_lines(lines, pa.array([77] * len(batch), pa.int64()), SCHEMA))
 
 
 @settings(deadline=None, max_examples=15)
@@ -290,7 +302,7 @@ def test_a_row_with_too_many_keys_is_rejected_alone_and_at_once(typer: Typer) ->
     assert len(overflow) + MAX_COLUMNS - 6 == typed.MAX_KEYS
 
 
-def test_lines_of_known_keys_are_parsed_once(typer: Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_of_known_keys_are_parsed_once(sql_typer: Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = [[("i", str(n)), ("s", '"a: \\"b\\": c"'), ("j", '{"k":[{"l":"m"}]}')] for n in range(2_000)]
     odd = [[("i", "1"), ("s", '"x"'), ("s", '"y"')]]
     asked: list[int] = []
@@ -302,9 +314,9 @@ def test_lines_of_known_keys_are_parsed_once(typer: Typer, monkeypatch: pytest.M
         return query(self, lines, sql, *rest)
 
     monkeypatch.setattr(Typer, "_query", recording)
-    check(plain, run(typer, plain, SCHEMA))
+    check(plain, run(sql_typer, plain, SCHEMA))
     assert asked == []
-    check(plain + odd, run(typer, plain + odd, SCHEMA))
+    check(plain + odd, run(sql_typer, plain + odd, SCHEMA))
     assert 0 < asked[0] <= key_count.CHUNK_ROWS
 
 

@@ -22,6 +22,8 @@ RUN_TIME_FILES = {
     "platform_core/store/migrations/versions/0001_the_first_schema.py": "the platform's migrations",
     "platform_core/store/migrations/script.py.mako": "the template of a migration",
     "addon/store/migrations/versions/0001_first.py": "the add-on's migrations",
+    "addon/warehouse/scan/scan.c": "the source of the typing kernel, to be compiled where it runs",
+    "addon/warehouse/scan/numbers.h": "its parts",
     "addon/api/templates/account.html": "the page behind single sign-on",
     "jobs/sql/attribution.sql": "the analyses' SQL",
     "jobs/analyses/data/channel_sources.csv": "their tables",
