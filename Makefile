@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all lint bench fuzz lock clean
+.PHONY: help setup setup-test demo notebooks test test-all lint bench fuzz lock clean
 
 help: ## list the targets
 	@echo "Sluice. make demo shows it all; make test checks it all. Both set up what they need."
@@ -65,6 +65,9 @@ setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)
 	@$(BIN)/sluice demo $(if $(KEEP),--keep)
+
+notebooks: $(STAMP)/dev ## run the notebooks on the add-on of `sluice env`; pages in build/notebooks
+	@$(BIN)/python notebooks/render.py
 
 lint: $(STAMP)/dev ## style, types, import contracts
 	@echo "lint: style, types, import contracts"
