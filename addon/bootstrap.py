@@ -26,9 +26,10 @@ from addon.provisioning.retention import Retention
 from addon.provisioning.sso import SignOn
 from addon.provisioning.sweeps import Sweeps
 from addon.provisioning.upkeep import Upkeep
-from addon.query.analysis import ANALYSIS, AnalysisExecution
+from addon.query.analysis import AnalysisExecution
 from addon.query.delete_job import Deleter
 from addon.query.runner import Execution, JobRunner, SqlExecution
+from addon.query.saved_runs import ANALYSIS, SavedRuns
 from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
 from addon.receivers.service import Receivers
@@ -151,9 +152,15 @@ class Addon:
             )
         self._sandbox = SpawnerSandbox(settings.sandbox_driver)
         self._pool = WorkerPool(
-            self._sandbox, self._warehouse.root, folder / "spill", clock, threads=settings.query_threads
+            self._sandbox,
+            self._warehouse.root,
+            folder / "spill",
+            clock,
+            threads=settings.query_threads,
+            runs=scratch,
         )
-        query = QueryService(catalog, self._warehouse, ingestor, self._pool, clock)
+        saved = SavedRuns(jobs, scratch)
+        query = QueryService(catalog, self._warehouse, ingestor, self._pool, clock, saved=saved)
         self._bulk, perform = assemble(BulkStore(self._database, clock), catalog, self._warehouse, clock)
         executions: dict[str, Execution] = {
             "": SqlExecution(

@@ -17,9 +17,9 @@ from addon.api.td.params import Parameters, is_storable, json_object
 from addon.models.accounts import Identity
 from addon.models.jobs import Job, JobRequest, JobState
 from addon.models.tables import LOGS_DATABASE
-from addon.query.analysis import ANALYSIS
 from addon.query.analysis_request import NAME, check_request, database_of
 from addon.query.results import json_row, rows
+from addon.query.saved_runs import ANALYSIS
 from addon.query.service import QueryResult
 from platform_core.base.errors import InvalidInput, NotFound
 

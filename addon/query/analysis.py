@@ -16,6 +16,7 @@ from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.query.analysis_request import completed, named_pins
 from addon.query.java import java_binds, java_home
 from addon.query.pins import Pins
+from addon.query.saved_runs import ANALYSIS
 from addon.query.service import Query, QueryService
 from addon.query.worker import QueryFailed, Reply, worker_uid
 from platform_core.base.errors import NotFound
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from addon.models.tables import TableRef
     from addon.warehouse.versions import Versions
 
-ANALYSIS = "analysis"
+__all__ = ["ANALYSIS", "AnalysisExecution", "Computation", "Computed", "check_plain"]
 _INSIDE = "/sluice-job"
 """A name that hides no checkout or interpreter of the host."""
 _MEMORY = 4 << 30

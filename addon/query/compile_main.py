@@ -38,8 +38,9 @@ def compiled(request: dict[str, Any]) -> dict[str, Any]:
     except errors.UserError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     views = {name: [ref.database, ref.table] for name, ref in done.views.items()}
-    answer = {"sql": done.sql, "views": views, "ranges": done.ranges}
-    return answer | {"target": done.target, "everything": done.everything, "as_of": done.as_of}
+    answer: dict[str, Any] = {"sql": done.sql, "views": views, "ranges": done.ranges}
+    answer |= {"target": done.target, "everything": done.everything}
+    return answer | {"as_of": done.as_of, "runs": done.runs}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from addon.query.as_of import AsOf
 from addon.query.compile_main import CPU_S
 from addon.query.dialects import CompiledQuery, compile_query
 from addon.query.gate import MAX_SQL_BYTES
+from addon.query.saved_runs import RunRef
 from platform_core.base import errors
 from platform_core.base.sandbox.interpreter import python_path
 
@@ -71,7 +72,10 @@ class Compiler:
         views = {name: TableRef(account.id, *names) for name, names in answer["views"].items()}
         ranges = {name: tuple((low, high) for low, high in one) for name, one in answer["ranges"].items()}
         as_of = {name: AsOf(*one) for name, one in answer["as_of"].items()}
-        return CompiledQuery(answer["sql"], views, ranges, answer["target"], answer["everything"], as_of)
+        runs = {name: RunRef(*one) for name, one in answer["runs"].items()}
+        return CompiledQuery(
+            answer["sql"], views, ranges, answer["target"], answer["everything"], as_of, runs
+        )
 
 
 async def _in_a_process(request: dict[str, Any]) -> dict[str, Any]:

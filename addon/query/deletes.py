@@ -54,9 +54,14 @@ def set_target_apart(gated: Gated) -> str:
     """Give the table that rows are deleted from a view of its own, which shows their places; return its name.
 
     The condition may read the same table once more, as it is shown to everybody.
+
+    Raises:
+        Forbidden: it is an output of a run.
     """
     table = gated.tree.args["from_"].this
     view = table.name
+    if view in gated.runs:
+        raise Forbidden("A run is what it was when it ended: its rows cannot be deleted.")
     target = f"{view} to delete from"
     table.set("this", exp.to_identifier(target, quoted=True))
     gated.views[target] = gated.views[view]

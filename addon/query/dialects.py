@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from addon.models.tables import TableRef
     from addon.query.as_of import AsOf
     from addon.query.pruning import Ranges
+    from addon.query.saved_runs import RunRef
 
 DIALECTS = {"trino": "trino", "presto": "presto", "hive": "hive", "duckdb": "duckdb"}
 """What a job's type is called, and sqlglot's name for it."""
@@ -55,6 +56,8 @@ class CompiledQuery:
     """A DELETE without a condition."""
     as_of: Mapping[str, AsOf] = field(default_factory=dict)
     """The views that show another version than the newest."""
+    runs: Mapping[str, RunRef] = field(default_factory=dict)
+    """The views that show an output of a finished analysis."""
 
 
 def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
@@ -92,10 +95,10 @@ def compile_query(  # noqa: PLR0917  (everything a query's meaning depends on)
         raise InvalidInput(
             "The query cannot be translated: it is nested too deeply or uses an unknown form."
         ) from error
-    check_final(text, gated.views)
+    check_final(text, {*gated.views, *gated.runs})
     ranges = time_ranges(gated.tree, gated.views)
     everything = deleting and gated.tree.args.get("where") is None
-    return CompiledQuery(text, gated.views, ranges, target, everything, gated.as_of)
+    return CompiledQuery(text, gated.views, ranges, target, everything, gated.as_of, gated.runs)
 
 
 def _name_columns(tree: exp.Query, prefix: str) -> None:

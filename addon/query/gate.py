@@ -17,10 +17,11 @@ from sqlglot.optimizer.scope import traverse_scope
 
 from addon.models.tables import TableRef
 from addon.query.as_of import AsOf, take_as_of
+from addon.query.saved_runs import RunRef, take_run
 from platform_core.base.errors import Forbidden, InvalidInput, NotFound, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAX_SQL_BYTES = 1 << 20
 MAX_NESTING = 400
@@ -66,6 +67,8 @@ class Gated:
     views: dict[str, TableRef]
     as_of: dict[str, AsOf] = field(default_factory=dict)
     """The views that show a version of their own."""
+    runs: dict[str, RunRef] = field(default_factory=dict)
+    """The views that show an output of a finished analysis."""
 
 
 def parse_query(sql: str, dialect: str) -> exp.Query:
@@ -144,11 +147,11 @@ def bind_tables(tree: exp.Query, account_id: int, database: str, exists: Callabl
     for table in list(tree.find_all(exp.Table)):
         if id(table) not in within_scopes:
             _bind(table, account_id, database, exists, gated)
-    _unqualify(tree, gated.views)
+    _unqualify(tree, gated)
     return gated
 
 
-def check_final(sql: str, views: dict[str, TableRef]) -> None:
+def check_final(sql: str, views: Iterable[str]) -> None:
     """Parse the text that goes to DuckDB once more and check what it really reads.
 
     Raises:
@@ -189,6 +192,11 @@ def _bind(
     if isinstance(table.this, exp.Func):
         _check_table_function(table.this)
         return
+    run = take_run(table)
+    if run is not None:
+        gated.runs[run.view] = run
+        _stand_for(table, run.view)
+        return
     if table.catalog.lower() not in _CATALOGS:
         raise Forbidden(f"The catalog {table.catalog[:140]!r} does not exist.", hint="Write database.table.")
     ref = TableRef(account_id, (table.db or database).lower(), table.name.lower())
@@ -203,6 +211,11 @@ def _bind(
         view += as_of.suffix
         gated.as_of[view] = as_of
     gated.views[view] = ref
+    _stand_for(table, view)
+
+
+def _stand_for(table: exp.Table, view: str) -> None:
+    """Put a view in a table's place, under the name that the query knows the table by."""
     if not table.alias:
         table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
     table.set("this", exp.to_identifier(view, quoted=True))
@@ -210,9 +223,10 @@ def _bind(
     table.set("catalog", None)
 
 
-def _unqualify(tree: exp.Query, views: dict[str, TableRef]) -> None:
+def _unqualify(tree: exp.Query, gated: Gated) -> None:
     """Turn ``db.table.column`` into ``table.column``, since the table now goes by its own name alone."""
-    names = {view.partition("@")[0] for view in views}
+    names = {view.partition("@")[0] for view in gated.views}
+    names |= {f"{run}{ref.run}.{ref.output}" for ref in gated.runs.values() for run in ("", "run_")}
     for column in tree.find_all(exp.Column):
         if column.db and f"{column.db}.{column.table}".lower() in names:
             column.set("db", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from addon.query.pruning import LAST
 from addon.query.shown import expired_before, table_view
 from addon.query.td_functions import Times
 from addon.query.worker import QueueFull, Reply, Request, Worker
+from addon.warehouse.names import literal
 from platform_core.base.errors import NotFound
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from addon.models.ingest import Ingestor, Warehouse
     from addon.models.tables import Snapshot, TableRef
     from addon.query.as_of import AsOf
+    from addon.query.saved_runs import RunRef, SavedRuns
     from addon.query.workers import WorkerPool
     from addon.store.catalog import SqlCatalog
     from platform_core.base.clock import Clock
@@ -85,6 +87,8 @@ class Prepared:
     pinned: Mapping[str, _Pinned]
     warnings: tuple[str, ...] = ()
     """One for each node of a fleet that is away and may hold rows that are missing here."""
+    runs: Mapping[str, Path] = field(default_factory=dict)
+    """The Parquet files of the outputs of runs that it reads."""
 
     @property
     def tables(self) -> Sequence[TableRef]:
@@ -122,9 +126,17 @@ class QueryService:
     """Compiles and runs queries for accounts."""
 
     def __init__(
-        self, catalog: SqlCatalog, warehouse: Warehouse, ingestor: Ingestor, pool: WorkerPool, clock: Clock
+        self,
+        catalog: SqlCatalog,
+        warehouse: Warehouse,
+        ingestor: Ingestor,
+        pool: WorkerPool,
+        clock: Clock,
+        *,
+        saved: SavedRuns | None = None,
     ) -> None:
-        """Take the ports that a query passes."""
+        """Take the ports that a query passes; without ``saved``, there are no runs to read."""
+        self._saved = saved
         self._catalog = catalog
         self._compiler = Compiler(catalog)
         self._running: Counter[int] = Counter()
@@ -181,11 +193,19 @@ class QueryService:
             UserError: the query is refused, or a version that it shall read is gone.
         """
         compiled = await self._compile_fresh(account, query)
+        runs = {}
+        if compiled.runs:
+            runs = await asyncio.to_thread(self._run_files, account.id, compiled.runs)
         if not compiled.views:
-            return Prepared(query, compiled, {})
+            return Prepared(query, compiled, {}, runs=runs)
         warnings = await self._ingestor.flush(account.id)
         pinned = await asyncio.to_thread(self._snapshots, compiled, pins or Pins())
-        return Prepared(query, compiled, pinned, tuple(warnings))
+        return Prepared(query, compiled, pinned, tuple(warnings), runs)
+
+    def _run_files(self, account_id: int, runs: Mapping[str, RunRef]) -> dict[str, Path]:
+        if self._saved is None:
+            raise NotFound("There are no runs here.")
+        return {name: self._saved.file(account_id, ref) for name, ref in runs.items()}
 
     async def run_prepared(
         self, account: Account, prepared: Prepared, result_fd: int, kill: asyncio.Event
@@ -201,6 +221,7 @@ class QueryService:
             with self._warehouse.reading() as lease:
                 await asyncio.to_thread(lease.fetch, [path for paths in files.values() for path in paths])
                 views = {name: _view(worker, prepared, name, files[name]) for name in files}
+                views |= {name: run_view(worker.path_inside(file)) for name, file in prepared.runs.items()}
                 request = Request(prepared.sql, views, query.form, query.max_bytes)
                 timeout = account.plan.query_timeout_s
                 reply = await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
@@ -254,6 +275,11 @@ def _view(worker: Worker, prepared: Prepared, name: str, files: Sequence[Path]) 
     places = (FILE, ROW) if name == prepared.compiled.target else None
     paths = [worker.path_inside(Path(file)) for file in files]
     return table_view(pinned.info, pinned.snapshot, paths, since=pinned.since, places=places)
+
+
+def run_view(path: str) -> str:
+    """Return the SELECT that shows an output of a run, a file as the worker sees it."""
+    return f"select * from read_parquet([{literal(path)}])"  # noqa: S608  (quoted)
 
 
 def _read_all(descriptor: int) -> bytes:

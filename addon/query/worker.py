@@ -16,7 +16,7 @@ from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxProcess, SandboxSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from addon.models.accounts import Plan
@@ -26,6 +26,7 @@ INTERRUPT_GRACE_S = 0.3
 _START_TIMEOUT_S = 30.0
 _INSIDE = "/sluice-warehouse"  # names that hide no checkout or interpreter of the host
 _SPILL_INSIDE = "/sluice-spill"
+_RUNS_INSIDE = "/sluice-runs"
 _SPILL_BYTES = 2 << 30
 _MARGIN_BYTES = 512 << 20
 _MAX_PIDS = 64
@@ -67,6 +68,8 @@ class Reply:
     seconds: float
     warnings: tuple[str, ...] = ()
     """What the flush barrier said about nodes that are away."""
+    cpu: float = 0.0
+    """Seconds of processor time, of all threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +81,32 @@ class WorkerPlace:
     spill: Path
     plan: Plan
     threads: int
+    runs: Path | None = None
+    """Where the account's finished analyses are, read-only."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A folder of the host, and the path by which the worker sees it."""
+
+    outside: Path
+    inside: str
+
+    def path(self, file: Path) -> str | None:
+        """Return the path of a file in the folder, None of one elsewhere."""
+        if not file.is_relative_to(self.outside):
+            return None
+        return f"{self.inside}/{file.relative_to(self.outside)}"
 
 
 class Worker:
     """A warm worker process of one account. Runs one request at a time."""
 
-    def __init__(
-        self, process: SandboxProcess, channel: socket.socket, folder: str, host_folder: Path
-    ) -> None:
+    def __init__(self, process: SandboxProcess, channel: socket.socket, seen: Sequence[_Seen]) -> None:
         """Take a started process; see :meth:`start`."""
         self._process = process
         self._channel = channel
-        self._folder = folder
-        self._host_folder = host_folder
+        self._seen = seen
         self._serial = 0
         self._killed = False
         self.broken = False
@@ -106,15 +122,18 @@ class Worker:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         own_files = sandbox.isolation.own_files
-        folder, spill = (_INSIDE, _SPILL_INSIDE) if own_files else (str(place.folder), str(place.spill))
+        spill = _SPILL_INSIDE if own_files else str(place.spill)
+        seen = [_Seen(place.folder, _INSIDE if own_files else str(place.folder))]
+        if place.runs is not None:
+            seen.append(_Seen(place.runs, _RUNS_INSIDE if own_files else str(place.runs)))
         try:
-            process = await sandbox.spawn(_spec(place, folder, spill), stderr=2, pass_fds=[theirs.fileno()])
+            process = await sandbox.spawn(_spec(place, seen, spill), stderr=2, pass_fds=[theirs.fileno()])
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        worker = cls(process, ours, folder, place.folder)
+        worker = cls(process, ours, seen)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 await worker._receive()
@@ -128,7 +147,10 @@ class Worker:
 
     def path_inside(self, file: Path) -> str:
         """Return the path by which the worker sees a file of its account."""
-        return f"{self._folder}/{file.relative_to(self._host_folder)}"
+        found = next((path for one in self._seen if (path := one.path(file)) is not None), None)
+        if found is None:
+            raise ValueError(f"the worker does not see {file}")
+        return found
 
     async def run(self, request: Request, result_fd: int, *, timeout_s: float, kill: asyncio.Event) -> Reply:
         """Run one request; its result goes to ``result_fd``.
@@ -231,12 +253,12 @@ class Worker:
 _LESS_MEMORY = "Read fewer columns or a shorter time range, or take a larger plan."
 
 
-def _spec(place: WorkerPlace, folder: str, spill: str) -> SandboxSpec:
+def _spec(place: WorkerPlace, seen: Sequence[_Seen], spill: str) -> SandboxSpec:
     memory = place.plan.query_memory_bytes
     settings = {
         "memory_bytes": memory,
         "threads": place.threads,
-        "folder": folder,
+        "folders": [one.inside for one in seen],
         "spill": spill,
         "spill_bytes": _SPILL_BYTES,
     }
@@ -247,7 +269,7 @@ def _spec(place: WorkerPlace, folder: str, spill: str) -> SandboxSpec:
         uid=_BASE_UID + place.account_id,
         binds=[
             *python_binds(["addon"]),
-            Bind(place.folder, folder),
+            *(Bind(one.outside, one.inside) for one in seen),
             Bind(place.spill, spill, writable=True),
         ],
         hostname="sql",
@@ -274,6 +296,6 @@ def _stopped(*, by_user: bool, timeout_s: float) -> QueryFailed:
 def _reply(answer: dict[str, Any]) -> Reply:
     if answer["ok"]:
         columns = tuple((str(name), str(kind)) for name, kind in answer["columns"])
-        return Reply(answer["rows"], answer["bytes"], columns, answer["seconds"])
+        return Reply(answer["rows"], answer["bytes"], columns, answer["seconds"], cpu=answer["cpu"])
     hint = _LESS_MEMORY if answer["kind"] == "memory" else None
     raise QueryFailed(answer["kind"], answer["message"], hint=hint)

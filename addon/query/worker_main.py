@@ -43,7 +43,8 @@ def open_engine(settings: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     }
     for name, value in chosen.items():
         connection.execute(f"SET {name} = {_literal(value)}")
-    connection.execute(f"SET allowed_directories = [{_literal(settings['folder'])}]")
+    folders = ", ".join(map(_literal, settings["folders"]))
+    connection.execute(f"SET allowed_directories = [{folders}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -88,7 +89,7 @@ class Worker:
         self._channel.sendall(b"".join(frames.encode(message)))
 
     def _answer(self, request: dict[str, Any], descriptor: int | None) -> dict[str, Any]:
-        started = time.monotonic()
+        started, spent = time.monotonic(), time.process_time()
         cursor = self._engine.cursor()
         with self._guard:
             self._running = (request["id"], cursor)
@@ -106,7 +107,8 @@ class Worker:
             with self._guard:
                 self._running = None
             cursor.close()
-        return {"id": request["id"], "seconds": time.monotonic() - started, **answer}
+        took = {"seconds": time.monotonic() - started, "cpu": time.process_time() - spent}
+        return {"id": request["id"], **took, **answer}
 
     def _run(
         self, cursor: duckdb.DuckDBPyConnection, request: dict[str, Any], descriptor: int | None

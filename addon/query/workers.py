@@ -40,8 +40,21 @@ class _Tenant:
 class WorkerPool:
     """Lends workers; one account never gets another's, nor more at once than its plan allows."""
 
-    def __init__(self, sandbox: Sandbox, warehouse: Path, spill: Path, clock: Clock, *, threads: int) -> None:
-        """Take the warehouse's root folder (one folder per account id below it) and a folder to spill to."""
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        warehouse: Path,
+        spill: Path,
+        clock: Clock,
+        *,
+        threads: int,
+        runs: Path | None = None,
+    ) -> None:
+        """Take the warehouse's root folder (one folder per account id below it) and a folder to spill to.
+
+        ``runs`` is where finished analyses are, again one folder per account id.
+        """
+        self._runs = runs
         self._sandbox = sandbox
         self._warehouse = warehouse
         self._spill = spill
@@ -99,10 +112,13 @@ class WorkerPool:
         folder, spill = self._warehouse / str(account.id), self._spill / str(account.id)
         folder.mkdir(parents=True, exist_ok=True)
         spill.mkdir(exist_ok=True, mode=0o700)
+        runs = None if self._runs is None else self._runs / str(account.id)
+        if runs is not None:
+            runs.mkdir(exist_ok=True)
         if os.geteuid() == 0 and self._sandbox.isolation.own_uid:
             os.chown(spill, worker_uid(account.id), worker_uid(account.id))
         worker = await Worker.start(
-            self._sandbox, WorkerPlace(account.id, folder, spill, account.plan, self._threads)
+            self._sandbox, WorkerPlace(account.id, folder, spill, account.plan, self._threads, runs)
         )
         tenant.all.add(worker)
         return worker

@@ -16,12 +16,14 @@ from addon.models.tables import TableRef
 from addon.query.delete_job import Deleter
 from addon.query.results import rows
 from addon.query.runner import SqlExecution
+from addon.query.saved_runs import SavedRuns
 from addon.query.service import Query, QueryService
 from addon.query.workers import WorkerPool
 from addon.store.accounts import AccountStore
 from addon.store.audit import AuditLog
 from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
+from addon.store.jobs import JobStore
 from addon.warehouse.store import DeltaWarehouse, Lines
 from platform_core.base.clock import FixedClock, SystemClock
 from platform_core.base.sandbox.client import SpawnerSandbox
@@ -44,15 +46,32 @@ class NothingUnflushed:
 class Rig:
     """One account's tables in ``shop``, and queries on them."""
 
-    def __init__(self, home: Path, pool: WorkerPool, database: Database, clock: FixedClock) -> None:
+    def __init__(
+        self,
+        home: Path,
+        pool: WorkerPool,
+        database: Database,
+        clock: FixedClock,
+        sandbox: SpawnerSandbox | None = None,
+    ) -> None:
         self.clock = clock
+        self.sandbox = sandbox
+        self.queue = JobStore(database, clock)
+        self.saved = SavedRuns(self.queue, home / "scratch")
         self.home = home
         account, _ = AccountStore(database, clock).ensure_local("local", "premium", "secret")
         self.account = Account(account.id, None, "one", PLANS["premium"], AccountState.PROVISIONED, 0.0)
         self.catalog = SqlCatalog(database, clock, keep_s=0.0)
         self.audit = AuditLog(database, clock)
         self.warehouse = DeltaWarehouse(home / "warehouse", clock=clock)
-        self.service = QueryService(self.catalog, self.warehouse, NothingUnflushed(), pool, clock)  # type: ignore[arg-type]  # what is asked of it
+        self.service = QueryService(
+            self.catalog,
+            self.warehouse,
+            NothingUnflushed(),  # type: ignore[arg-type]  # what is asked of it
+            pool,
+            clock,
+            saved=self.saved,
+        )
         deleter = Deleter(self.service, self.warehouse.rewriter, self.catalog, self.audit, home)
         self.execution = SqlExecution(self.service, home / "results", deleter)
         self.segment = self.jobs = 0
@@ -69,12 +88,12 @@ class Rig:
         done = self.warehouse.commit(prepared, "w", self.segment)
         self.catalog.record_flush(self.ref(table), done.columns, done.rows, done.last_time)
 
-    async def ask(self, sql: str, dialect: str = "trino") -> list[list[Any]]:
+    async def ask(self, sql: str, dialect: str = "trino", account: Account | None = None) -> list[list[Any]]:
         """Return a query's rows."""
         file = io.FileIO(self.home / "answer", "w+")
         with file:
             await self.service.execute(
-                self.account, Query(sql, dialect, "shop"), file.fileno(), asyncio.Event()
+                account or self.account, Query(sql, dialect, "shop"), file.fileno(), asyncio.Event()
             )
         return list(rows(self.home / "answer"))
 
@@ -112,10 +131,13 @@ async def table_rig(home: Path) -> AsyncIterator[Rig]:
     sandbox = SpawnerSandbox()
     await sandbox.start()
     (home / "warehouse").mkdir()
-    pool = WorkerPool(sandbox, home / "warehouse", home / "spill", SystemClock(), threads=2)
+    (home / "scratch").mkdir()
+    pool = WorkerPool(
+        sandbox, home / "warehouse", home / "spill", SystemClock(), threads=2, runs=home / "scratch"
+    )
     await pool.start()
     try:
-        yield Rig(home, pool, database, FixedClock(NOW))
+        yield Rig(home, pool, database, FixedClock(NOW), sandbox)
     finally:
         await pool.close()
         await sandbox.close()
