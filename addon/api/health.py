@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
@@ -50,14 +51,19 @@ def metrics(rooms: Rooms) -> Response:
     names = [one.name for one in fields(stats)] if is_dataclass(stats) else []
     lines = []
     for name in names:
-        metric = f"sluice_ingest_{name}_total"
-        lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+        metric, value = f"sluice_ingest_{name}_total", getattr(stats, name)
+        lines.append(f"# TYPE {metric} counter")
+        lines += _by_reason(metric, value) if isinstance(value, Mapping) else [f"{metric} {value}"]
     for name, value in rooms.ingestor.gauges().items() if hasattr(rooms.ingestor, "gauges") else ():
         metric = f"sluice_ingest_{name}"
         lines += [f"# TYPE {metric} gauge", f"{metric} {value}"]
     lines += _receivers(rooms)
     lines += ["# TYPE sluice_audit_intact gauge", f"sluice_audit_intact {int(rooms.audit.broken is None)}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _by_reason(metric: str, counts: Mapping[str, int]) -> list[str]:
+    return [f'{metric}{{reason="{reason}"}} {count}' for reason, count in sorted(counts.items())]
 
 
 def _receivers(rooms: Rooms) -> list[str]:

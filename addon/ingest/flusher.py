@@ -26,7 +26,7 @@ from platform_core.base.errors import UserError
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from addon.ingest.limits import IngestLimits
     from addon.ingest.segments import Segment
@@ -68,7 +68,8 @@ class Flushed:
 
     records: Sequence[Record]
     rows: int
-    dead_letters: int
+    dead_letters: Mapping[str, int]
+    """By kind of reason."""
     discarded: int
     corrupt_ranges: int
     quarantined: int = 0
@@ -160,7 +161,7 @@ class Flusher:
         kept = self._quarantine.keep_segment(segment)
         self._wal.discard(segment)
         log.error(SEGMENT_GIVEN_UP, segment=segment.number, batches=len(records), kept_as=kept.name)
-        return Flushed(records, 0, 0, 0, corrupt, len(records))
+        return Flushed(records, 0, {}, 0, corrupt, len(records))
 
     def erase(self, account_id: int) -> None:
         """Delete what was put aside of an account that is gone."""
@@ -185,7 +186,7 @@ class Flusher:
                 staged.add(letters)
             else:
                 staged.discarded += 1
-        staged.dead_letters = decoded.dead_total
+        staged.dead_letters = decoded.dead_kinds
         return staged
 
     def deadly(self, segment: Segment) -> frozenset[str]:

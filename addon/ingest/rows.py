@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import functools
+import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,16 @@ DEAD_LETTER_COLUMNS = (
     ("body", "string"),
     ("batch", "string"),
 )
+
+
+_KIND = re.compile(r"(?:line \d+: )?([a-z]+(?:_[a-z][a-z0-9]*)*)(?:_\d+)?(?:$|:| at )")
+
+
+@functools.lru_cache(1024)
+def kind_of(reason: str) -> str:
+    """Return the first words of a dead letter's reason without what differs from one to the next."""
+    found = _KIND.match(reason)
+    return found[1] if found else "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,13 @@ class Decoded:
         default_factory=lambda: defaultdict(list)
     )
     _per_batch: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    dead_total: int = 0
+    dead_kinds: Counter[str] = field(default_factory=Counter)
+    """How many dead letters there are of each kind of reason, also those that are only counted."""
+
+    @property
+    def dead_total(self) -> int:
+        """All dead letters, also those that are only counted."""
+        return self.dead_kinds.total()
 
     def add_lines(self, ref: TableRef, texts: pa.StringArray, origin: Origin, *, create: bool) -> None:
         """Add JSON objects, one per element, already known to be valid JSON in UTF-8."""
@@ -101,7 +119,7 @@ class Decoded:
         self, account: int, origin: Origin, reason: str, body: bytes, *, ref: TableRef | None = None
     ) -> None:
         """Keep bytes that cannot be a row, with the reason; beyond a batch's cap they are only counted."""
-        self.dead_total += 1
+        self.dead_kinds[kind_of(reason)] += 1
         self._per_batch[origin.batch_id] += 1
         count = self._per_batch[origin.batch_id]
         if count > self.dead_letters_per_batch:

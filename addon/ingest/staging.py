@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ class Staged:
     prefixes: dict[TableRef, str] = field(default_factory=dict)
     """Where each table's files were when its first rows were typed."""
     discarded: int = 0
-    dead_letters: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    """By kind of reason."""
 
     def add(self, item: Prepared) -> None:
         """Add a table's rows; their schema is the known one or has grown from it."""

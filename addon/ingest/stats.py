@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,13 +29,16 @@ class IngestStats:
     """Stored values that did not fit their column."""
     flushed_batches: int = 0
     """Of ``batches`` and ``recovered_batches``: what waits no more."""
+    dead_letters_by_reason: Counter[str] = field(default_factory=Counter)
+    """The same as ``dead_letters``, by kind of reason."""
 
     def count(self, done: Flushed) -> None:
         """Add what a segment became."""
         self.flushes += 1
         self.flushed_batches += len(done.records)
         self.rows += done.rows
-        self.dead_letters += done.dead_letters
+        self.dead_letters += sum(done.dead_letters.values())
+        self.dead_letters_by_reason.update(done.dead_letters)
         self.discarded_tables += done.discarded
         self.corrupt_ranges += done.corrupt_ranges
         self.quarantined += done.quarantined

@@ -62,5 +62,8 @@ def test_milliseconds_and_rows_of_too_many_keys_are_dead_letters_with_their_reas
     with addon.http() as client:
         send(client, f'{{"time":1700000000000,"n":1}}\n{wide}\n{{"n":2}}\n', "odd")
         assert shown(client, "odd")["rows"] == 1
+        told = client.get("/metrics").text
+    for reason in ("time_is_out_of_range", "too_many_columns"):
+        assert f'sluice_ingest_dead_letters_by_reason_total{{reason="{reason}"}} ' in told
     reasons = addon.query("select reason from dead_letters order by 1", "logs")
     assert reasons == [["time_is_out_of_range"], ["too_many_columns: a row may have 2048"]]

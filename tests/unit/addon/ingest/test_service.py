@@ -10,6 +10,7 @@ import msgpack
 import pytest
 
 from addon.ingest.limits import IngestLimits
+from addon.ingest.rows import kind_of
 from addon.models.ingest import Batch, BodyKind
 from platform_core.base import failpoints
 from platform_core.base.errors import Conflict, InvalidInput, OutOfSpace, TooLarge, Unavailable
@@ -149,6 +150,22 @@ def test_a_body_broken_as_a_whole_is_refused_before_the_ack(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("not_utf8", "not_utf8"),
+        ("line 12: malformed_json: unexpected end", "malformed_json"),
+        ("line 3: has 2 fields, not 3", "other"),
+        ("framing_lost at byte 7: no number", "framing_lost"),
+        ("extension_type_5", "extension_type"),
+        ("quarantined: ValueError: x", "quarantined"),
+        ('"}\n', "other"),
+    ],
+)
+def test_reasons_that_differ_in_detail_only_are_counted_as_one(reason: str, kind: str) -> None:
+    assert kind_of(reason) == kind
+
+
 def test_bad_lines_among_good_ones_become_dead_letters(rig: Any) -> None:
     async def main() -> None:
         rig.table("shop", "events")
@@ -169,6 +186,13 @@ def test_bad_lines_among_good_ones_become_dead_letters(rig: Any) -> None:
             ("time_is_out_of_range", '{"time":1e30}'),
         ]
         assert {letter[1:3] + letter[4:] for letter in letters} == {("shop", "events", 1000)}
+        assert service.stats.dead_letters_by_reason == {
+            "malformed_json": 1,
+            "not_a_json_object": 1,
+            "time_is_not_a_number": 1,
+            "time_is_null": 1,
+            "time_is_out_of_range": 1,
+        }
 
     asyncio.run(main())
 
