@@ -82,7 +82,7 @@ test: setup-test lint ## lint, then the tests (15 minutes on 2 cores at most)
 	@echo "test: part 2 of 2: what needs the machine to itself"
 	$(BIN)/pytest -m "serial and not slow"
 
-test-all: setup-test $(STAMP)/peers lint ## the same with the slow tests; a skipped test is a failure
+test-all: setup-test $(STAMP)/bench $(STAMP)/peers lint ## the same with the slow tests; a skipped test is a failure
 	@echo "test-all: part 1 of 2: what may share the machine, two at a time"
 	$(BIN)/pytest --no-skips -n 2 --dist loadgroup -m "not serial"
 	@echo "test-all: part 2 of 2: what needs the machine to itself"
