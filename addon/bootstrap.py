@@ -17,6 +17,7 @@ from addon.fleet.assembly import Fleet
 from addon.ingest.service import IngestService
 from addon.models.bulk import JOB_TYPE
 from addon.models.ingest import Ingestor
+from addon.models.schedules import REPORT
 from addon.provisioning.credentials import Credentials, ensure_credentials, load_credentials
 from addon.provisioning.drops import Drops
 from addon.provisioning.manifest import SERVICE, manifest
@@ -34,6 +35,7 @@ from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
 from addon.receivers.service import Receivers
 from addon.receivers.service import Rooms as ReceiverRooms
+from addon.schedules.reports.assembly import ReportPlaces, assemble_reports
 from addon.schedules.scheduler import Scheduler
 from addon.schedules.service import Schedules
 from addon.settings import Settings
@@ -166,15 +168,37 @@ class Addon:
             "": SqlExecution(
                 query, results, Deleter(query, self._warehouse.rewriter, catalog, audit, scratch)
             ),
-            ANALYSIS: AnalysisExecution(query, self._sandbox, scratch, self._warehouse.versions),
+            ANALYSIS: AnalysisExecution(
+                query, self._sandbox, scratch, results, self._warehouse.versions, jobs
+            ),
             JOB_TYPE: perform,
         }
+        public_url = (settings.public_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
+        self._reports = assemble_reports(
+            self._database,
+            clock,
+            accounts,
+            catalog,
+            ingestor,
+            self._warehouse,
+            query,
+            self._sandbox,
+            ReportPlaces(
+                settings.shared,
+                scratch,
+                public_url,
+                credentials.derived("reports", "deliveries"),
+                settings.smtp(),
+                settings.smtp_ca_file,
+                settings.egress_allow,
+            ),
+        )
+        executions[REPORT] = self._reports.execution
         self._runner = JobRunner(
             jobs, accounts, executions, slots=settings.job_slots, watch=fleet is not None
         )
         schedules = ScheduleStore(self._database, clock)
         self._scheduler = Scheduler(schedules, jobs, accounts, clock, self._runner.wake)
-        public_url = (settings.public_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
         rooms = Rooms(
             resources,
             accounts,
@@ -184,8 +208,13 @@ class Addon:
             self._warehouse,
             purging,
             self._pool,
-            (results, scratch),
-            (self._ingest.erase, self._bulk.erase, schedules.forget_account),
+            (results, scratch, self._reports.root),
+            (
+                self._ingest.erase,
+                self._bulk.erase,
+                schedules.forget_account,
+                self._reports.store.forget_account,
+            ),
             None if fleet is None else fleet.forget,
         )
         provider = Provider(rooms, credentials, public_url, _public_tls(settings))
@@ -222,7 +251,9 @@ class Addon:
             bulk=self._bulk,
             schedules=Schedules(schedules, clock),
             scheduler=self._scheduler,
+            reports=self._reports,
             query=query,
+            saved=saved,
             ingestor=ingestor,
             uploads=uploads,
             warehouse=self._warehouse,
@@ -277,6 +308,7 @@ class Addon:
             await self._upkeep.start()
             await self._runner.start()
             await self._scheduler.start()
+            await self._reports.outbox.start()
             await self._bulk.start()
             account_id, _ = _local_account(self._accounts, self._credentials)
             self._pool.prewarm(self._accounts.get(account_id))
@@ -303,6 +335,7 @@ class Addon:
         await self._upkeep.close()
         await self._bulk.close()
         await self._scheduler.close()
+        await self._reports.outbox.close()
         await self._runner.close(_JOB_GRACE_S)
         await self._ingest.close()
         if self._fleet is not None:

@@ -10,7 +10,19 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from addon.api import console, drain, health, imports, partner, pins, sluice, table_schema, uploads
+from addon.api import (
+    analyses,
+    console,
+    drain,
+    health,
+    imports,
+    partner,
+    pins,
+    reports,
+    sluice,
+    table_schema,
+    uploads,
+)
 from addon.api.collectors.paths import target_of
 from addon.api.collectors.routes import CollectorRoutes
 from addon.api.drain import DrainRoute
@@ -39,7 +51,7 @@ def build_api(services: Services, *, api: bool = True) -> FastAPI:
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     td = (accounts, databases, tables, jobs, schedules, bulk, later)
-    modules = (*td, partner, console, sluice, table_schema, pins, health)
+    modules = (*td, partner, console, sluice, reports, analyses, table_schema, pins, health)
     for module in modules if api else (health,):
         app.include_router(module.router)
     app.add_exception_handler(SluiceError, _on_error)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from addon.provisioning.quotas import Quotas
     from addon.provisioning.sso import SignOn
     from addon.query.runner import JobRunner
+    from addon.query.saved_runs import SavedRuns
     from addon.query.service import QueryService
+    from addon.schedules.reports.assembly import ReportRooms
     from addon.schedules.scheduler import Scheduler
     from addon.schedules.service import Schedules
     from addon.store.accounts import AccountStore
@@ -45,7 +47,9 @@ class Services:
     bulk: BulkService
     schedules: Schedules
     scheduler: Scheduler
+    reports: ReportRooms
     query: QueryService
+    saved: SavedRuns
     ingestor: Ingestor
     uploads: UploadLedger
     warehouse: Warehouse

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
+from addon.query.analysis_progress import Report, relay, unheard
 from addon.query.analysis_request import completed, named_pins
 from addon.query.java import java_binds, java_home
 from addon.query.pins import Pins
+from addon.query.results import result_file, writing_result
 from addon.query.saved_runs import ANALYSIS
-from addon.query.service import Query, QueryService
+from addon.query.service import Prepared, Query, QueryService, shown_columns
 from addon.query.worker import QueryFailed, Reply, worker_uid
+from jobs.registry import find
 from platform_core.base.errors import NotFound
+from platform_core.base.logs import get_logger
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from addon.models.accounts import Account
     from addon.models.tables import TableRef
+    from addon.store.jobs import JobStore
     from addon.warehouse.versions import Versions
 
 __all__ = ["ANALYSIS", "AnalysisExecution", "Computation", "Computed", "check_plain"]
@@ -38,6 +43,14 @@ _INSIDE = "/sluice-job"
 _MEMORY = 4 << 30
 _MAX_PIDS = 1_024
 _MAX_TEXT = 64 << 10
+_PROGRESS = "progress.json"
+_STAGED, _WRITTEN = 20, 95
+"""The percentages at which the inputs are there, and at which the outputs are."""
+_USER_MISTAKE = 2
+"""The exit code of ``python -m jobs`` for what the caller can mend."""
+_TYPES = "presto"
+"""The dialect in whose words the columns of an analysis' result are described."""
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +75,19 @@ class Computation:
         self._sandbox = sandbox
 
     async def run(
-        self, account: Account, request: JobRequest, place: Path, pins: Pins, *, at: int, kill: asyncio.Event
+        self,
+        account: Account,
+        request: JobRequest,
+        place: Path,
+        pins: Pins,
+        *,
+        at: int,
+        kill: asyncio.Event,
+        report: Report = unheard,
     ) -> Computed:
         """Compute what ``request`` asks for in the new folder ``place``, on the versions of ``pins``.
 
-        ``at`` is the Unix second that the inputs take for now.
+        ``at`` is the Unix second that the inputs take for now. ``report`` is told how far it has come.
 
         Raises:
             UserError: an input's query is refused.
@@ -75,40 +96,48 @@ class Computation:
         params = request.params
         java = await asyncio.to_thread(java_home) if params["engine"] == "spark" else None
         _make_anew(place)
-        rows, read = 0, {}
+        rows, read, runs = 0, {}, {}
         warnings: dict[str, None] = {}
-        for table, sql in params["inputs"].items():
+        for done, (table, sql) in enumerate(params["inputs"].items()):
+            await report("staging", _STAGED * done // len(params["inputs"]))
             query = Query(
                 sql, params["dialect"], request.database, "parquet", scheduled=request.scheduled_time, at=at
             )
-            reply, read[table] = await self._materialise(account, table, query, pins, place / "in", kill)
+            reply, prepared = await self._materialise(account, table, query, pins, place / "in", kill)
+            read[table], runs[table] = prepared.tables, list(prepared.compiled.runs.values())
             rows += reply.rows
             warnings |= dict.fromkeys(reply.warnings)
         own(place, worker_uid(account.id))
-        await self._compute(account, params, place, java, kill)
+        await self._compute(account, params, place, java, kill, report)
         shutil.rmtree(place / "in")
         shutil.rmtree(place / "tmp", ignore_errors=True)
         check_plain(place / "out")
         written = json.loads((place / "out" / "manifest.json").read_text())
-        manifest = completed(written, request, read, pins, at)
+        manifest = completed(written, request, read, pins, at, runs)
         if kill.is_set():
             raise QueryFailed("killed", "The analysis was killed.")
         return Computed(manifest, rows, read, tuple(warnings))
 
     async def _materialise(  # noqa: PLR0917  (one step of run)
         self, account: Account, table: str, query: Query, pins: Pins, folder: Path, kill: asyncio.Event
-    ) -> tuple[Reply, Sequence[TableRef]]:
-        """Write an input's rows to a file; return what the query gave, and the tables they came from."""
+    ) -> tuple[Reply, Prepared]:
+        """Write an input's rows to a file; return what the query gave, and what it read."""
         with (folder / f"{table}.parquet").open("wb") as file:
             try:
                 prepared = await self._service.prepare(account, query, pins)
                 reply = await self._service.run_prepared(account, prepared, file.fileno(), kill)
             except QueryFailed as error:
                 raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
-        return reply, prepared.tables
+        return reply, prepared
 
-    async def _compute(
-        self, account: Account, params: Mapping[str, Any], place: Path, java: Path | None, kill: asyncio.Event
+    async def _compute(  # noqa: PLR0917  (one step of run)
+        self,
+        account: Account,
+        params: Mapping[str, Any],
+        place: Path,
+        java: Path | None,
+        kill: asyncio.Event,
+        report: Report,
     ) -> None:
         root = _INSIDE if self._sandbox.isolation.own_files else str(place)
         with (place / "stderr").open("w+b") as errors:
@@ -119,10 +148,12 @@ class Computation:
             )
             ended = asyncio.create_task(process.wait())
             killed = asyncio.create_task(kill.wait())
+            watched = asyncio.create_task(relay(place / _PROGRESS, report, _STAGED, _WRITTEN))
             try:
                 timeout = account.plan.query_timeout_s
                 await asyncio.wait({ended, killed}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                watched.cancel()
                 killed.cancel()
                 if not ended.done():
                     process.kill()
@@ -133,17 +164,30 @@ class Computation:
             if status.code != 0:
                 errors.seek(0)
                 text = errors.read(_MAX_TEXT).decode(errors="replace").strip()
-                kind = "memory" if status.out_of_memory else "query"
+                kind = "refused" if status.code == _USER_MISTAKE else "query"
+                kind = "memory" if status.out_of_memory else kind
                 raise QueryFailed(kind, text or f"The analysis ended with code {status.code}.")
 
 
 class AnalysisExecution:
     """Runs analysis jobs; the outputs stay in a folder of their own per execution."""
 
-    def __init__(
-        self, service: QueryService, sandbox: Sandbox, scratch: Path, versions: Versions | None = None
+    def __init__(  # noqa: PLR0917  (the places and ports of one execution)
+        self,
+        service: QueryService,
+        sandbox: Sandbox,
+        scratch: Path,
+        results: Path,
+        versions: Versions | None = None,
+        jobs: JobStore | None = None,
     ) -> None:
-        """Work below ``scratch``, in one folder per account and execution; pin versions in ``versions``."""
+        """Work below ``scratch``, in one folder per account and execution; pin versions in ``versions``.
+
+        The rows of the main output go below ``results``, as those of a query do. ``jobs`` is told how far
+        each execution has come.
+        """
+        self._results = results
+        self._jobs = jobs
         self._versions = versions
         self._service = service
         self._computation = Computation(service, sandbox)
@@ -160,19 +204,40 @@ class AnalysisExecution:
         params = job.request.params
         pins = Pins(named_pins(account.id, params))
         at = params.get("again", {}).get("at", self._service.now())
-        done = await self._computation.run(account, job.request, place, pins, at=at, kill=kill)
+        report = self._reporter(job)
+        done = await self._computation.run(account, job.request, place, pins, at=at, kill=kill, report=report)
         if params.get("pin"):
             await asyncio.to_thread(
                 self._pin, job, {ref for refs in done.read.values() for ref in refs}, pins
             )
+        await report("writing", _WRITTEN)
+        main = place / "out" / f"{main_output(params['name'], place / 'out')}.parquet"
+        path = result_file(self._results, account.id, job.id, job.epoch)
+        with writing_result(path) as file:
+            reply = await self._service.rows_of(account, main, file.fileno(), kill)
+            await asyncio.to_thread(os.fsync, file.fileno())
         return JobOutcome(
             JobState.SUCCESS,
-            num_records=done.rows,
-            result_size=sum(file.stat().st_size for file in (place / "out").iterdir()),
-            result_path=str((place / "out").relative_to(self._scratch)),
+            num_records=reply.rows,
+            result_size=path.stat().st_size,
+            result_schema=shown_columns(reply, _TYPES),
+            result_path=str(path.relative_to(self._results)),
             cmdout=json.dumps(done.manifest),
             stderr="".join(f"Warning: {text}\n" for text in done.warnings),
         )
+
+    def _reporter(self, job: Job) -> Report:
+        jobs = self._jobs
+        if jobs is None:
+            return unheard
+
+        async def report(stage: str, percent: int) -> None:
+            try:
+                await asyncio.to_thread(jobs.report, job, {"stage": stage, "percent": percent})
+            except Exception:  # noqa: BLE001  (the analysis goes on whether or not somebody hears of it)
+                _log.exception("progress_not_reported", job_id=job.id)
+
+        return report
 
     def _pin(self, job: Job, refs: Iterable[TableRef], pins: Pins) -> None:
         """Keep the versions that were read under the job's number, so that the manifest can be repeated."""
@@ -182,6 +247,11 @@ class AnalysisExecution:
                 with suppress(NotFound):  # an earlier execution of the job has pinned what it read
                     self._versions.unpin(ref, f"analysis-{job.id}")
                 self._versions.pin(ref, f"analysis-{job.id}", version)
+
+
+def main_output(name: str, folder: Path) -> str:
+    """Return which output of a run is the job's result: the first of the analysis' that the run made."""
+    return next(table.name for table in find(name).outputs if (folder / f"{table.name}.parquet").exists())
 
 
 def _make_anew(place: Path) -> None:
@@ -227,6 +297,7 @@ def _spec(
             *inputs,
             f"--params={json.dumps(params['params'])}",
             f"--out={root}/out",
+            f"--progress={root}/{_PROGRESS}",
         ],
         env=environment,
         cwd=root,

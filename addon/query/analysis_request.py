@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from addon.models.tables import TableRef
+from addon.query.analysis_inputs import FED
 from addon.query.dialects import DIALECTS
 from addon.query.pins import Pin
 from jobs.contracts.errors import UnknownAnalysisError, UserError
@@ -18,11 +20,20 @@ if TYPE_CHECKING:
 
     from addon.models.jobs import JobRequest
     from addon.query.pins import Pins
+    from addon.query.saved_runs import RunRef
     from jobs.analyses.analysis import Analysis
 
 ENGINES = frozenset({"duckdb", "spark"})
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
-MANIFEST_FORMAT = 1
+FIELDS = frozenset(
+    {
+        "database", "inputs", "params", "engine", "dialect", "pin", "snapshots", "again",
+        "priority", "retry_limit", "domain_key",
+    }
+)  # fmt: skip
+PRIORITIES, RETRIES = range(-2, 3), range(1_001)
+MAX_DOMAIN_KEY = 255
+MANIFEST_FORMAT = 2
 """The one that ``python -m jobs run`` writes."""
 _ANEW = "Run the analysis anew, with its inputs as SQL."
 
@@ -34,14 +45,20 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         NotFound: there is no such analysis.
         InvalidInput: a field is missing or malformed, or not what the analysis takes.
     """
-    analysis = _find(name)
+    analysis = find_analysis(name)
     if "from_manifest" in body:
         body = _asked_before(analysis, body)
+    unknown = sorted(set(body) - FIELDS)
+    if unknown:
+        raise InvalidInput(
+            f"There is no field {unknown[0][:80]!r}.", hint=f"There are {', '.join(sorted(FIELDS))}."
+        )
     inputs, params, engine = body.get("inputs"), body.get("params", {}), body.get("engine", "duckdb")
-    if not isinstance(inputs, dict) or not inputs or not all(map(_is_input, inputs.items())):
+    empty = not inputs and name not in FED
+    if not isinstance(inputs, dict) or empty or not all(map(_is_input, inputs.items())):
         raise InvalidInput("The field inputs must map table names to SELECT statements.")
     if not isinstance(params, dict):
-        raise InvalidInput("The field params must be an object.")
+        raise InvalidInput(f"The field params must be an object, not {json.dumps(params)[:80]}.")
     if not isinstance(engine, str) or engine not in ENGINES:
         raise InvalidInput(f"There is no engine {str(engine)[:40]!r}.", hint="Use duckdb or spark.")
     dialect = body.get("dialect", "duckdb")
@@ -49,7 +66,7 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInput(
             f"The dialect {str(dialect)[:40]!r} is not known.", hint=f"Use one of {', '.join(DIALECTS)}."
         )
-    _check_shape(analysis, inputs, params)
+    _check_shape(analysis, inputs or dict.fromkeys((table.name for table in analysis.inputs), ""), params)
     pin = body.get("pin", False)
     if not isinstance(pin, bool):
         raise InvalidInput("The field pin must be true or false.")
@@ -61,16 +78,61 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         "dialect": dialect,
     }
     request |= {"pin": True} if pin else {}
+    request |= {"snapshots": named} if (named := _snapshots(body)) else {}
     return {**request, "again": body["again"]} if "again" in body else request
 
 
-def _find(name: str) -> Analysis:
+def find_analysis(name: str) -> Analysis:
+    """Return an analysis.
+
+    Raises:
+        NotFound: there is none of that name; the hint lists them.
+    """
     try:
         return find(name)
     except UnknownAnalysisError as error:
         raise NotFound(
             f"There is no analysis {name[:80]!r}.", hint=f"There are {', '.join(names())}."
         ) from error
+
+
+def _snapshots(body: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the versions that tables shall be read at, as [database, table, version]."""
+    given = body.get("snapshots", {})
+    if not isinstance(given, dict):
+        raise InvalidInput('The field snapshots must be an object like {"shop.views": 12}.')
+    found = []
+    for name, version in given.items():
+        database, dot, table = name.partition(".")
+        if not dot or isinstance(version, bool) or not isinstance(version, int) or version < 0:
+            raise InvalidInput(
+                f"The snapshot {name[:140]!r}: {json.dumps(version)[:40]} is not a version of a table.",
+                hint='Write "database.table" and a number, like {"shop.views": 12}.',
+            )
+        found.append([database, table, version])
+    return found
+
+
+def check_schedule(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the queue is told of a run: priority, retry_limit, domain_key.
+
+    Raises:
+        InvalidInput: one of them is not what it may be.
+    """
+    for name, allowed in (("priority", PRIORITIES), ("retry_limit", RETRIES)):
+        value = body.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+            raise InvalidInput(
+                f"The field {name} must be {allowed[0]} to {allowed[-1]}, not {json.dumps(value)[:40]}."
+            )
+    key = body.get("domain_key")
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_DOMAIN_KEY):
+        raise InvalidInput(f"The field domain_key must be a text of at most {MAX_DOMAIN_KEY} characters.")
+    return {
+        "priority": body.get("priority", 0),
+        "retry_limit": body.get("retry_limit", 0),
+        "domain_key": key,
+    }
 
 
 def _is_input(item: tuple[Any, Any]) -> bool:
@@ -109,7 +171,7 @@ def database_of(body: Mapping[str, Any], default: str) -> Any:
 
 def _asked_before(analysis: Analysis, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request that a manifest describes; ``again`` holds what must be as it was then."""
-    if set(body) - {"from_manifest", "engine"}:
+    if set(body) - {"from_manifest", "engine", "priority", "retry_limit", "domain_key"}:
         raise InvalidInput("from_manifest says all.", hint="Give nothing beside it, except another engine.")
     manifest = body["from_manifest"]
     try:
@@ -168,24 +230,30 @@ def _whole(value: Any) -> int:
 
 
 def named_pins(account_id: int, params: Mapping[str, Any]) -> dict[TableRef, Pin]:
-    """Return the versions that a repeated run must read; none for a first one."""
-    return {
+    """Return the versions that a run must read: those that it names, or all of a repeated one."""
+    named = {
+        TableRef(account_id, database, table): Pin(version)
+        for database, table, version in params.get("snapshots", ())
+    }
+    again = {
         TableRef(account_id, database, table): Pin(version, files)
         for database, table, version, files in params.get("again", {}).get("tables", ())
     }
+    return named | again
 
 
-def completed(
+def completed(  # noqa: PLR0917  (all that a run knows of itself)
     manifest: Mapping[str, Any],
     request: JobRequest,
     read: Mapping[str, Iterable[TableRef]],
     pins: Pins,
     at: int,
+    runs: Mapping[str, Iterable[RunRef]],
 ) -> dict[str, Any]:
     """Return the run's manifest with its inputs as queries instead of files that are deleted.
 
-    ``read`` holds the tables per input, ``at`` is the Unix second that the queries took for now. A repeated
-    run also says what its result should have been, and whether it is.
+    ``read`` holds the tables per input, ``runs`` the outputs of other runs, ``at`` is the Unix second that
+    the queries took for now. A repeated run also says what its result should have been, and whether it is.
     """
     params, inputs = request.params, {}
     for table, entry in manifest["inputs"].items():
@@ -196,6 +264,8 @@ def completed(
             **query,
             "tables": [_table(ref, pins.of(ref)) for ref in sorted(read[table])],
         }
+        if outputs := sorted(runs.get(table, ())):
+            inputs[table]["runs"] = [ref._asdict() for ref in outputs]
     whole = {**manifest, "inputs": inputs, "queried_at": at}
     if "again" in params:
         expected = params["again"]["result_hash"]

@@ -20,9 +20,9 @@ class Pin:
     """A table's version. ``version`` is None while nothing was ever committed to the table."""
 
     version: int | None
-    files: str
+    files: str | None = None
     """SHA-256 over the version's file names, which are never used twice: a table that was deleted and made
-    again counts its versions from 0 anew."""
+    again counts its versions from 0 anew. None where only the number was named."""
 
     @classmethod
     def of(cls, snapshot: Snapshot | None) -> Pin:
@@ -61,7 +61,7 @@ def _again(warehouse: Warehouse, ref: TableRef, pin: Pin) -> Snapshot | None:
     if pin.version is None:
         return None
     snapshot = warehouse.snapshot(ref, pin.version)
-    if Pin.of(snapshot) != pin:
+    if pin.files is not None and Pin.of(snapshot) != pin:
         raise NotFound(
             f"Version {pin.version} of {ref.database}.{ref.table} is gone: the table was deleted since.",
             hint="Run the analysis anew.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 import orjson
@@ -33,6 +34,20 @@ MEDIA_TYPES = {
 def result_file(folder: Path, account_id: int, job_id: int, epoch: int) -> Path:
     """Return where an execution's result is stored; a later execution never touches an earlier one's file."""
     return folder / str(account_id) / f"{job_id}.{epoch}.msgpack.gz"
+
+
+@contextmanager
+def writing_result(path: Path) -> Iterator[IO[bytes]]:
+    """Open a result's file; it has its name only when the block has ended well."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def one_row(row: Sequence[Any]) -> bytes:

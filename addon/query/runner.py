@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from addon.models.accounts import AccountState
 from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.query.deletes import is_delete
-from addon.query.results import one_row, result_file
+from addon.query.results import one_row, result_file, writing_result
 from addon.query.service import Query, QueryService, shown_columns
 from addon.query.worker import QueryFailed, QueueFull
 from platform_core.base.errors import NotFound, SluiceError, Unavailable, UserError
@@ -62,28 +62,20 @@ class SqlExecution:
     async def run(self, account: Account, job: Job, kill: asyncio.Event) -> JobOutcome:
         """Run the query."""
         path = result_file(self._results, account.id, job.id, job.epoch)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_suffix(".part")
         request = job.request
         query = Query(request.query, request.type, request.database, scheduled=request.scheduled_time)
-        try:
-            with part.open("wb") as file:
-                if self._deleter is not None and is_delete(request.query):
-                    reply = await self._deleter.run(account, job, kill)
-                    file.write(one_row([reply.rows]))
-                    file.flush()
-                else:
-                    reply = await self._service.execute(account, query, file.fileno(), kill)
-                await asyncio.to_thread(os.fsync, file.fileno())
-            size = part.stat().st_size
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with writing_result(path) as file:
+            if self._deleter is not None and is_delete(request.query):
+                reply = await self._deleter.run(account, job, kill)
+                file.write(one_row([reply.rows]))
+                file.flush()
+            else:
+                reply = await self._service.execute(account, query, file.fileno(), kill)
+            await asyncio.to_thread(os.fsync, file.fileno())
         return JobOutcome(
             JobState.SUCCESS,
             num_records=reply.rows,
-            result_size=size,
+            result_size=path.stat().st_size,
             result_schema=shown_columns(reply, request.type),
             result_path=str(path.relative_to(self._results)),
             cmdout=f"{reply.rows} rows in {reply.seconds:.3f} s\n",
@@ -267,7 +259,7 @@ class JobRunner:
             return await execution.run(account, job, kill)
         except QueryFailed as error:
             state = JobState.KILLED if error.kind == "killed" else JobState.ERROR
-            return JobOutcome(state, stderr=f"{error}\n")
+            return JobOutcome(state, stderr=f"{error}\n", refused=error.kind == "refused")
         except (UserError, Unavailable) as error:
             # What is not there may be there at the next attempt; what is not allowed stays so.
             refused = isinstance(error, UserError) and not isinstance(error, NotFound)

@@ -227,6 +227,17 @@ class QueryService:
                 reply = await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
         return replace(reply, warnings=prepared.warnings)
 
+    async def rows_of(self, account: Account, file: Path, result_fd: int, kill: asyncio.Event) -> Reply:
+        """Write the rows of a run's output to ``result_fd``, as a query's; in the order of the file.
+
+        Raises:
+            QueryFailed: it was killed, or is too large.
+        """
+        async with self._pool.lend(account) as worker:
+            views = {"output": run_view(worker.path_inside(file))}
+            request = Request('SELECT * FROM "output"', views, "td", MAX_RESULT_BYTES)
+            return await worker.run(request, result_fd, timeout_s=account.plan.query_timeout_s, kill=kill)
+
     async def _compile_fresh(self, account: Account, query: Query) -> CompiledQuery:
         """Compile; a table that is not there may be about to come out of the write-ahead log."""
         try:

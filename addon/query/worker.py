@@ -35,7 +35,10 @@ _BASE_UID = 2_000_000
 
 
 class QueryFailed(SluiceError):
-    """The query ended with an error of its own; ``kind`` is query, memory, result, timeout or killed."""
+    """The query ended with an error of its own.
+
+    ``kind`` is query, memory, result, timeout or killed; of an analysis also refused: the caller can mend it.
+    """
 
     def __init__(self, kind: str, message: str, *, hint: str | None = None) -> None:
         """Take what kind of end it was and the text for the customer."""

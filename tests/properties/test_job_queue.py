@@ -236,4 +236,4 @@ def test_a_queue_does_what_its_model_does(database: Database) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_a_queue_does_what_its_model_does_for_long(database: Database) -> None:
-    _play(database, 200, 60)
+    _play(database, 80, 50)

@@ -122,7 +122,8 @@ def job_json(job: Job, account: Account, url: str) -> dict[str, Any]:
         "retry_limit": request.retry_limit,
         "url": f"{url}/v3/job/show/{job.id}",
         "user_name": account.name,
-        "debug": {"cmdout": job.cmdout, "stderr": job.stderr},
+        "debug": {"cmdout": job.cmdout or _progress_line(job), "stderr": job.stderr},
+        "progress": job.progress,
         "created_at": td_time(job.created_at),
         "updated_at": td_time(job.ended_at or job.started_at or job.created_at),
         "start_at": td_time(job.started_at),
@@ -137,6 +138,11 @@ def job_json(job: Job, account: Account, url: str) -> dict[str, Any]:
         "linked_result_export_job_id": None,
         "result_export_target_job_id": None,
     }
+
+
+def _progress_line(job: Job) -> str:
+    """Return how far a running job has come, for clients that show a job's output and know no progress."""
+    return "" if job.progress is None else f"{job.progress['stage']} {job.progress['percent']} %\n"
 
 
 def bulk_json(session: BulkSession) -> dict[str, Any]:
