@@ -18,9 +18,10 @@ def add_channels(engine: Engine, relation: str, present: Present, own_hosts: tup
     Returns the relation (user_id, time, seq, channel).
 
     Tags are lower-cased and trimmed, and empty is missing. utm tags win over a click id, and that over a
-    referrer; then the first rule that matches decides, so no row has two channels. A source is listed when
-    `channel_sources` holds it or a domain above it. A channel that the row already carries is kept. Hosts in
-    `own_hosts` are no referrers.
+    referrer; then the first rule that matches decides, so no row has two channels. Paid or not, shopping is
+    a shopping source or a campaign that has "shop"; organic_video is a video source or medium. A source is
+    listed when `channel_sources` holds it or a domain above it. A channel that the row already carries is
+    kept. Hosts in `own_hosts` are no referrers.
     """
     if "channel_sources" not in present:
         shipped(engine, CHANNEL_SOURCES)

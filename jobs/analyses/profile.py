@@ -145,7 +145,7 @@ def _money(engine: Engine, parameters: Parameters, present: Present, day_start: 
 
 ANALYSIS = Analysis(
     name="profile",
-    version=1,
+    version=2,
     summary="one row for each customer: activity, money, channels, scores, and what to expect",
     inputs=(
         dataclasses.replace(EVENTS, required=False),

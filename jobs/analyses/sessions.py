@@ -126,7 +126,7 @@ _CHANNEL_JOIN = (
 
 ANALYSIS = Analysis(
     name="sessions",
-    version=1,
+    version=2,
     summary="each user's events cut into sessions, with entry, exit, channel and conversion",
     inputs=(EVENTS, CHANNEL_SOURCES, IDENTITY_EDGES),
     outputs=(

@@ -69,9 +69,9 @@ SELECT
             WHEN is_paid AND is_video = 1 THEN 'paid_video'
             WHEN medium IN ('display', 'banner', 'expandable', 'interstitial', 'cpm') THEN 'display'
             WHEN is_paid THEN 'paid_other'
-            WHEN is_shopping = 1 THEN 'organic_shopping'
+            WHEN is_shopping = 1 OR COALESCE(utm_campaign, '') LIKE '%shop%' THEN 'organic_shopping'
             WHEN is_social = 1 OR medium IN ('social', 'social-network', 'social-media', 'sm') THEN 'organic_social'
-            WHEN is_video = 1 OR medium = 'video' THEN 'organic_video'
+            WHEN is_video = 1 OR medium LIKE '%video%' THEN 'organic_video'
             WHEN is_search = 1 OR medium = 'organic' THEN 'organic_search'
             WHEN medium IN ('referral', 'app', 'link') THEN 'referral'
             WHEN source IN ('email', 'e-mail', 'e_mail', 'e mail')
