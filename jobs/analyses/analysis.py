@@ -11,6 +11,7 @@ from jobs.contracts.parameters import instant, optional, parameter
 
 if TYPE_CHECKING:
     from jobs.contracts.tables import Column, InputTable, OutputTable
+    from jobs.engine.batches import Made
     from jobs.engine.port import Engine
 
 #: Input table name to the contract columns that were given.
@@ -29,7 +30,7 @@ class Analysis:
         check_inputs: raises InputError when the set of given tables cannot be used.
         more_columns: by input, the columns beyond the contract's that the parameters ask for.
         compute: reads the staged inputs by their contract names and returns, for each output it makes, the
-            relation that holds it.
+            relation that holds it, or its rows in batches.
         count_excluded: rows of the staged inputs that the parameters make unusable, by table and reason; for
             the manifest, beside what staging has excluded.
     """
@@ -40,7 +41,7 @@ class Analysis:
     inputs: tuple[InputTable, ...]
     outputs: tuple[OutputTable, ...]
     parameters: type[Any]
-    compute: Callable[[Engine, Any, Present], dict[str, str]]
+    compute: Callable[[Engine, Any, Present], Mapping[str, Made]]
     check_inputs: Callable[[frozenset[str]], None] = lambda _given: None
     count_excluded: Callable[[Engine, Any, Present], Mapping[str, Mapping[str, int]]] = (
         lambda _engine, _parameters, _present: {}

@@ -14,9 +14,8 @@ from jobs.engine.port import Engine
 from jobs.engine.staging import Source
 from jobs.registry import find, names
 from jobs.run.describe import describe, render
-from jobs.run.hashing import hash_files
 from jobs.run.progress import silent, to_file
-from jobs.run.runner import MANIFEST_FORMAT, RunResult, run_analysis
+from jobs.run.runner import MANIFEST_FORMAT, RunResult, hash_source, opened, run_analysis
 
 EngineFactory = Callable[[], Engine]
 USER_MISTAKE = 2
@@ -40,7 +39,8 @@ def _parser(engines: Sequence[str]) -> argparse.ArgumentParser:
         "run",
         help="run an analysis and write Parquet files and a manifest",
         epilog="Environment: SLUICE_DUCKDB_MEMORY_LIMIT (like 2GB; the rest goes to temporary files),"
-        " SLUICE_DUCKDB_THREADS, SLUICE_SPARK_MASTER (default local[2]).",
+        " SLUICE_DUCKDB_THREADS, SLUICE_SPARK_MASTER (default local[2]),"
+        " SLUICE_SPARK_SHARED, SLUICE_SPARK_WAIT_S.",
     )
     run.add_argument("name", nargs="?", help="the analysis; not needed with --from-manifest")
     run.add_argument("--engine", choices=engines, help="default duckdb, or the manifest's engine")
@@ -49,7 +49,7 @@ def _parser(engines: Sequence[str]) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="TABLE=FILE",
-        help="CSV or Parquet; repeat for more tables or files",
+        help="CSV, Parquet, or a pinned version of a table (.snapshot.json); repeat for more tables or files",
     )
     run.add_argument(
         "--map", action="append", default=[], metavar="TABLE.COLUMN=NAME", help="the file's name of a column"
@@ -129,8 +129,8 @@ def _run(options: argparse.Namespace, engines: Mapping[str, EngineFactory]) -> N
 
 
 def _report(result: RunResult, out: Path) -> None:
-    for output, table in result.tables.items():
-        sys.stdout.write(f"{out / output}.parquet  {table.num_rows} rows\n")
+    for output, made in result.manifest["outputs"].items():
+        sys.stdout.write(f"{out / output}.parquet  {made['rows']} rows\n")
     excluded = {table: reasons for table, reasons in result.manifest["rows_excluded"].items() if reasons}
     if excluded:
         sys.stdout.write(f"rows excluded: {json.dumps(excluded)}\n")
@@ -226,6 +226,7 @@ def _source(path: Path, table: str, entry: Mapping[str, Any]) -> Source:
     for file in files:
         if not file.is_file():
             raise InputError(f"no such file: {file}, which the manifest names as {table}")
-    if hash_files(files) != entry["sha256"]:
+    source = opened(Source(files=files, names=entry.get("names", {}), snapshot=entry.get("snapshot")))
+    if hash_source(source) != entry["sha256"]:
         raise InputError(f"{table}: {', '.join(map(str, files))} changed since the manifest was written")
-    return Source(files=files, names=entry.get("names", {}), snapshot=entry.get("snapshot"))
+    return source

@@ -12,31 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.analyses.identity import IDENTITY_EDGES, stitch
-from jobs.contracts.errors import EngineError, InputError
+from jobs.contracts.errors import InputError
 from jobs.contracts.parameters import parse, to_json
-from jobs.contracts.tables import ColumnType, OutputTable
+from jobs.contracts.pinned import SUFFIX, read_pinned
 from jobs.engine.staging import Source, Staged, stage
-from jobs.engine.text import query
 from jobs.registry import find
-from jobs.run.hashing import hash_files, hash_tables
+from jobs.run.hashing import hash_files, hash_outputs
 from jobs.run.progress import Progress, part, silent
+from jobs.run.results import Result, Tables
 
 if TYPE_CHECKING:
     from jobs.analyses.analysis import Analysis
     from jobs.engine.port import Engine
+    from jobs.run.hashing import OutputHash
 
 MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 1
-_ARROW = {
-    ColumnType.BIGINT: pa.int64(),
-    ColumnType.INTEGER: pa.int32(),
-    ColumnType.DOUBLE: pa.float64(),
-    ColumnType.VARCHAR: pa.string(),
-    ColumnType.BOOLEAN: pa.bool_(),
-}
+#: Those of format 1 hold a result hash that was taken another way.
+MANIFEST_FORMAT = 2
 
 #: What an input may be given as: one file, several files read as one table, an Arrow table, or a full Source.
 InputLike: TypeAlias = str | Path | Sequence[str | Path] | pa.Table | Source
@@ -48,12 +42,13 @@ class RunResult:
 
     Attributes:
         manifest: what `manifest.json` holds.
-        tables: the outputs by name, in their contract's columns, types and order.
+        tables: the outputs by name, in their contract's columns, types and order; read from their files, each
+            time anew, when an output folder was given.
         files: the Parquet file of each output, when an output folder was given.
     """
 
     manifest: dict[str, Any]
-    tables: dict[str, pa.Table]
+    tables: Mapping[str, pa.Table]
     files: dict[str, Path]
 
 
@@ -66,6 +61,20 @@ def as_source(given: InputLike) -> Source:
     if isinstance(given, str | Path):
         return Source(files=(Path(given),))
     return Source(files=tuple(Path(file) for file in given))
+
+
+def opened(source: Source) -> Source:
+    """Read the document where a pinned version of a table is given."""
+    if not source.files or not source.files[0].name.endswith(SUFFIX) or source.pinned is not None:
+        return source
+    if len(source.files) > 1:
+        raise InputError(f"{source.files[1]}: give one pinned version of a table, and nothing beside it")
+    return replace(source, pinned=read_pinned(source.files[0]))
+
+
+def hash_source(source: Source) -> str:
+    """Return the SHA-256 of an input's files, or of what a pinned version names."""
+    return hash_files(source.files) if source.pinned is None else source.pinned.sha256
 
 
 def run_analysis(
@@ -96,17 +105,21 @@ def run_analysis(
     started, clock, spent = datetime.now(UTC), time.perf_counter(), time.process_time()
     analysis = find(name)
     parameters = parse(analysis.parameters, params or {})
-    sources = {table: as_source(given) for table, given in inputs.items()}
+    sources = {table: opened(as_source(given)) for table, given in inputs.items()}
     _check_tables(analysis, sources)
     # The files are hashed beside the work: neither waits for the other.
     with ThreadPoolExecutor(1, "hash-inputs") as beside:
         hashes = {
-            table: beside.submit(hash_files, source.files)
-            for table, source in sources.items()
-            if source.files
+            table: beside.submit(hash_source, source) for table, source in sources.items() if source.files
         }
-        staged, tables = _compute(analysis, engine, parameters, sources, progress)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        staged, results = _compute(analysis, engine, parameters, sources, progress=progress, out=out)
     progress(*part("writing", 0, 1))
+    files = {output: result.file for output, (result, _) in results.items() if result.file is not None}
+    tables = Tables(
+        files, {output: result.table for output, (result, _) in results.items()} if not files else {}
+    )
     manifest = {
         "format": MANIFEST_FORMAT,
         "analysis": analysis.name,
@@ -120,24 +133,29 @@ def run_analysis(
         "rows_in": {table: info.rows_in for table, info in staged.items()},
         "rows_excluded": {table: dict(info.excluded) for table, info in staged.items()},
         "outputs": {
-            output: {"file": f"{output}.parquet", "rows": table.num_rows} for output, table in tables.items()
+            output: {"file": f"{output}.parquet", "rows": result.rows}
+            for output, (result, _) in results.items()
         },
-        "notes": {
-            output: table.to_pylist() for output, table in tables.items() if analysis.output(output).noted
-        },
-        "result_hash": hash_tables(
-            {output: (table, analysis.output(output).key) for output, table in tables.items()}
-        ),
+        "notes": {output: tables[output].to_pylist() for output in results if analysis.output(output).noted},
+        "result_hash": hash_outputs({output: digest for output, (_, digest) in results.items()}),
         "started_at": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
         "cpu_seconds": round(time.process_time() - spent, 3),
     }
-    return RunResult(manifest, tables, _write(out, tables, manifest) if out is not None else {})
+    if out is not None:
+        (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return RunResult(manifest, tables, files)
 
 
 def _compute(
-    analysis: Analysis, engine: Engine, parameters: Any, sources: Mapping[str, Source], progress: Progress
-) -> tuple[dict[str, Staged], dict[str, pa.Table]]:
+    analysis: Analysis,
+    engine: Engine,
+    parameters: Any,
+    sources: Mapping[str, Source],
+    *,
+    progress: Progress,
+    out: Path | None,
+) -> tuple[dict[str, Staged], dict[str, tuple[Result, OutputHash]]]:
     more = analysis.more_columns(parameters)
     tables = [
         replace(table, columns=(*table.columns, *more.get(table.name, ())))
@@ -156,12 +174,13 @@ def _compute(
     for table, reasons in analysis.count_excluded(engine, parameters, present).items():
         excluded = {**staged[table].excluded, **reasons}
         staged[table] = replace(staged[table], excluded=excluded)
-    collected = {}
-    for done, (output, relation) in enumerate(relations.items(), start=1):
+    results = {}
+    for done, (output, made) in enumerate(relations.items(), start=1):
         # What an engine has only planned so far, it computes now: the plan is one step more.
         progress(*part("computing", done, len(relations) + 1))
-        collected[output] = _collect(engine, analysis.output(output), relation)
-    return staged, collected
+        result = Result(analysis.output(output), out)
+        results[output] = result, result.fill(engine, made)
+    return staged, results
 
 
 def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
@@ -178,20 +197,10 @@ def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
     analysis.check_inputs(frozenset(sources))
 
 
-def _collect(engine: Engine, output: OutputTable, relation: str) -> pa.Table:
-    columns = ", ".join(engine.dialect.identifier(column.name) for column in output.columns)
-    table = engine.collect(query("staging", "result", columns=columns, relation=relation, order=output.order))
-    schema = pa.schema(
-        [pa.field(column.name, _ARROW[column.type], column.nullable) for column in output.columns]
-    )
-    for column in output.columns:
-        if not column.nullable and table.column(column.name).null_count:
-            raise EngineError(f"output {output.name}: NULL in {column.name}, which the contract rules out")
-    return table.cast(pa.schema([field.with_nullable(True) for field in schema])).cast(schema)
-
-
 def _describe(source: Source, info: Staged, digest: Future[str] | None) -> dict[str, Any]:
     described: dict[str, Any] = {"columns": sorted(info.present)}
+    if source.pinned is not None:
+        described |= {"table": source.pinned.table, "version": source.pinned.version}
     if digest is not None:
         described["files"] = [str(file.absolute()) for file in source.files]  # repeatable from any folder
         described["sha256"] = digest.result()
@@ -202,12 +211,3 @@ def _describe(source: Source, info: Staged, digest: Future[str] | None) -> dict[
     if source.snapshot is not None:
         described["snapshot"] = source.snapshot
     return described
-
-
-def _write(out: Path, tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> dict[str, Path]:
-    out.mkdir(parents=True, exist_ok=True)
-    files = {output: out / f"{output}.parquet" for output in tables}
-    for output, file in files.items():
-        pq.write_table(tables[output], file)
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    return files

@@ -78,7 +78,7 @@ def test_a_manifest_that_names_one_table_in_two_versions_is_refused() -> None:
         return {"sql": "select 1", "dialect": "trino", "database": "shop", "tables": [table]}
 
     manifest = {
-        "format": 1, "analysis": "paths", "version": find("paths").version, "params": {},
+        "format": 2, "analysis": "paths", "version": find("paths").version, "params": {},
         "engine": "duckdb", "queried_at": 5,
         "result_hash": "h", "inputs": {"touches": entry(3), "conversions": entry(3)},
     }  # fmt: skip
