@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from addon.schedules.deliveries.mail import SECURITIES, SmtpServer
 from addon.warehouse.objects.opened import CACHE_BYTES, StoreSettings
 from platform_core.base.database import database_url
 from platform_core.base.errors import InvalidInput
@@ -54,6 +55,19 @@ class Settings:
     store_cache_bytes: int = CACHE_BYTES
     trusted_proxies: str = ""
     """Addresses and networks, comma-separated, whose X-Forwarded-For the event collectors believe."""
+    smtp_host: str | None = None
+    """The mail server for reports; without it, each delivery by mail names its own."""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    """``starttls``, ``tls`` from the first byte, or ``none``."""
+    smtp_user: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
+    smtp_from: str | None = None
+    """The address that reports come from."""
+    smtp_ca_file: str | None = None
+    """Authorities to trust for mail servers, PEM; the system's by default."""
+    egress_allow: str = ""
+    """Origins, comma-separated, that deliveries may reach though they are not public or on another port."""
     receivers: bool = True
     """Whether syslog and the forward protocol are served."""
     forward_local: bool = False
@@ -107,6 +121,33 @@ class Settings:
             self.store_secret_key,
             self.store_allow_http,
             self.store_cache_bytes,
+        )
+
+    def smtp(self) -> SmtpServer | None:
+        """Return the mail server for reports, None without one.
+
+        Raises:
+            InvalidInput: what is set does not go together.
+        """
+        if self.smtp_host is None:
+            return None
+        if self.smtp_security not in SECURITIES:
+            raise InvalidInput(
+                f"SLUICE_ADDON_SMTP_SECURITY={self.smtp_security!r} is not known.",
+                hint=f"Use one of {', '.join(SECURITIES)}.",
+            )
+        if self.smtp_from is None:
+            raise InvalidInput(
+                "SLUICE_ADDON_SMTP_HOST is set, but not who mails come from.",
+                hint="Set SLUICE_ADDON_SMTP_FROM to an address.",
+            )
+        return SmtpServer(
+            self.smtp_host,
+            self.smtp_port,
+            self.smtp_security,
+            self.smtp_user,
+            self.smtp_password,
+            self.smtp_from,
         )
 
     def roles(self) -> frozenset[str]:

@@ -68,9 +68,12 @@ class DeliveryStore:
         """
         now, table, holder = self._clock.now(), REPORT_DELIVERIES, new_uuid()
         free = sa.or_(table.c.lease_until.is_(None), table.c.lease_until < now)
-        ready = [table.c.state == DeliveryState.PENDING.value, table.c.next_at <= now, free]
-        if run_id is not None:
+        due: sa.ColumnElement[bool] = table.c.next_at <= now
+        ready = [table.c.state == DeliveryState.PENDING.value, free]
+        if run_id is not None:  # the run's job, whose first attempts they are
             ready.append(table.c.run_id == run_id)
+            due = sa.or_(due, table.c.attempts == 0)
+        ready.append(due)
         first = sa.select(table).where(*ready).order_by(table.c.next_at, table.c.run_id, table.c.name)
         with self._database.write() as connection:
             found = connection.execute(first.limit(1).with_for_update(skip_locked=True)).one_or_none()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
 _MOST_ERROR = 4_000
+JOB_S = 60.0
+"""The first attempts are the job's own for this long; after that anybody's, as the job may be dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class ReportStore:
                 "target": one.target,
                 "state": DeliveryState.PENDING.value,
                 "attempts": 0,
-                "next_at": now,
+                "next_at": now + JOB_S,
                 "error": "",
             }
             for one in planned
