@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from jobs.contracts.pinned import PinnedFile
+
 
 class Kind(StrEnum):
     """What an engine's column type is to the contract."""
@@ -112,6 +114,13 @@ class Engine(Protocol):
 
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
         """Make Parquet files, read as one table, a relation. Raises InputError when they cannot be read."""
+
+    def register_pinned(self, name: str, files: Sequence[PinnedFile], columns: Mapping[str, str]) -> None:
+        """Make exactly these files of a warehouse table, few or none, one relation with these columns.
+
+        `columns` holds BIGINT, DOUBLE, BOOLEAN or VARCHAR by name; a column that a file lacks is NULL there.
+        Raises InputError when a file cannot be had.
+        """
 
     def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Make CSV files with a header a relation whose columns are all VARCHAR (RFC 4180 quotes, UTF-8)."""

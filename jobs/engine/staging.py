@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.contracts.errors import InputError
 from jobs.contracts.tables import MAX_TIME, Column, ColumnType, InputTable
+from jobs.engine.pinned import register_pinned
 from jobs.engine.port import Engine, Kind, SourceColumn
 from jobs.engine.text import query
 from jobs.engine.uniqueness import distinct_keys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+
+    from jobs.contracts.pinned import Pinned
 
 #: What may be read as what. Text is allowed everywhere only for CSV, where everything is text.
 _ACCEPTED = {
@@ -37,12 +40,14 @@ class Source:
         table: rows in memory, instead of files.
         names: contract column name to the name in the file.
         snapshot: the warehouse's version of the table, for the manifest.
+        pinned: a version of a warehouse table, as the document in `files` names its files.
     """
 
     files: tuple[Path, ...] = ()
     table: pa.Table | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     snapshot: str | None = None
+    pinned: Pinned | None = None
 
     @property
     def is_csv(self) -> bool:
@@ -75,7 +80,7 @@ def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
             times out of range (most often milliseconds).
     """
     raw = f"{contract.name}__raw"
-    _register(engine, raw, source)
+    _register(engine, raw, source, contract)
     found = _locate(engine.columns(raw), contract, source)
     typed = f"{contract.name}__typed"
     if source.is_csv:
@@ -85,14 +90,18 @@ def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
     return _exclude(engine, contract, typed, frozenset(found))
 
 
-def _register(engine: Engine, name: str, source: Source) -> None:
+def _register(engine: Engine, name: str, source: Source, contract: InputTable) -> None:
     if source.table is not None:
         engine.register_arrow(name, source.table)
         return
     for file in source.files:
         if not file.is_file():
             raise InputError(f"no such file: {file}")
-    if source.is_csv:
+    if source.pinned is not None:
+        # Only what the contract can use: a column of a remote store costs time even where nobody looks at it.
+        spelt = {name for column in contract.columns for name in (column.name, *column.aliases)}
+        register_pinned(engine, name, source.pinned.only(spelt | set(source.names.values())))
+    elif source.is_csv:
         engine.register_csv(name, source.files, _delimiter(source.files[0]))
     else:
         engine.register_parquet(name, source.files)
@@ -123,9 +132,10 @@ def _locate(
             found[column.name] = (name, columns[name])
             _check_type(contract, column, name, columns[name], is_csv=source.is_csv)
         elif column.required or column.name in source.names:
+            there = columns if source.pinned is None else [one.name for one in source.pinned.columns]
             raise InputError(
                 f"{contract.name}: column {name} ({column.type}) is missing;"
-                f" the file has {', '.join(columns)}"
+                f" the file has {', '.join(there)}"
                 f" (rename with --map {contract.name}.{column.name}=NAME)"
             )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -11,10 +12,12 @@ import pyarrow as pa
 from jobs.contracts.errors import EngineError, InputError
 from jobs.engine.port import Kind, SourceColumn
 from jobs.engine.text import text_literal
+from jobs.engines.links import fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from jobs.contracts.pinned import PinnedFile
 
 _BATCH_ROWS = 1_000_000
 _INTEGERS = {
@@ -149,6 +152,23 @@ class DuckEngine:
         """Read Parquet files as one table; columns are matched by name."""
         listing = ", ".join(text_literal(str(file)) for file in files)
         self._register(name, f"FROM read_parquet([{listing}], union_by_name = true)", files)
+
+    def register_pinned(self, name: str, files: Sequence[PinnedFile], columns: Mapping[str, str]) -> None:
+        """Read exactly these files, those of a store after fetching them beside the spilled rows."""
+        if not files:
+            items = ", ".join(
+                f"NULL::{kind} AS {self._dialect.identifier(one)}" for one, kind in columns.items()
+            )
+            self.view(name, f"SELECT {items} WHERE FALSE")
+            return
+        folder = Path(tempfile.mkdtemp(prefix="fetched-", dir=self._spill.name))
+        paths = fetched(files, folder)
+        listing = ", ".join(text_literal(str(path)) for path in paths)
+        described = ", ".join(
+            f"{text_literal(one)}: {{name: {text_literal(one)}, type: '{kind}', default_value: NULL}}"
+            for one, kind in columns.items()
+        )
+        self._register(name, f"FROM read_parquet([{listing}], schema = MAP {{{described}}})", paths)
 
     def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Read CSV files with a header as text."""

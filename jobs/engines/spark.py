@@ -1,10 +1,18 @@
-"""Spark behind the engine port: local by default, a cluster where SLUICE_SPARK_MASTER names one."""
+"""Spark behind the engine port: local by default, a cluster where SLUICE_SPARK_MASTER names one.
+
+What the executors can open by its path, Spark reads itself. Everything else reaches them as rows of a Python
+function: files of an object store by signed addresses, files of this machine as artifacts of the session.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
+import threading
+import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,38 +20,44 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyspark
 from py4j.protocol import Py4JError
+from pyspark import SparkFiles, cloudpickle
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.contracts.errors import EngineError, InputError
 from jobs.engine.port import Kind, SourceColumn
-from jobs.engine.text import text_literal
+from jobs.engines import ranged
+from jobs.engines.links import local, readable
+from jobs.engines.shipping import csv_as_parquet, one_schema, plain
+from jobs.engines.spark_dialect import SparkDialect
+from jobs.engines.spark_settings import CONFIGURATION, FIXED, MASTER_VARIABLE, Master, master, own_settings
+from jobs.engines.spark_settings import partitions as shuffle_partitions
+from jobs.engines.spark_settings import settings as session_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from jobs.contracts.pinned import PinnedFile
+
 #: What a failing statement raises: some errors reach Python as they came from Java.
 _FAILURES = (PySparkException, Py4JError)
-
-MASTER_VARIABLE = "SLUICE_SPARK_MASTER"
-_DEFAULT_MASTER = "local[2]"
-_CONF = {
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "true",
-    "spark.sql.shuffle.partitions": "4",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.sql.catalogImplementation": "in-memory",
-    # Spark writes each plan down for its web page; those of nested windows would fill the memory.
-    "spark.sql.maxPlanStringLength": "8192",
-    # Nothing is stored there, but Spark makes the folder: not in the caller's working folder, please.
-    "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "sluice-spark-warehouse"),
-}
+_PARTITIONS = "spark.sql.shuffle.partitions"
 _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
+_ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(), "VARCHAR": pa.string()}
+_MIN_PART, _MAX_PART = 1 << 20, 64 << 20
+_PYTHON_ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): (.+)$", re.MULTILINE)
+_CAUSES = (
+    ("Cannot run program", "the executors do not find their Python: set PYSPARK_PYTHON to what they have"),
+    ("PYTHON_VERSION_MISMATCH", "the executors run another Python: set PYSPARK_PYTHON to the same version"),
+    ("No module named 'pyarrow'", "the executors' Python lacks pyarrow: install it there"),
+)
+
+_SHIPPED = tempfile.TemporaryDirectory(prefix="sluice-shipped-", ignore_cleanup_errors=True)
+"""Kept to the end of the process: a new executor asks for all files that were ever sent along."""
+
+# The executors need not have this library installed.
+cloudpickle.register_pickle_by_value(ranged)  # type: ignore[no-untyped-call]
 
 
 def _kind(native: str) -> Kind:
@@ -59,93 +73,66 @@ def _kind(native: str) -> Kind:
 
 
 def start_session() -> SparkSession:
-    """The process's Spark session, started on the first call (4 to 6 seconds).
+    """The process's Spark session, started on the first call (4 to 6 seconds, on a cluster some more).
 
     The environment is set for the Java process that Spark's launcher starts: quiet logs from our own
     configuration folder, and this very Python for its workers. Values that the caller has set already win.
+
+    Raises:
+        UserError: a variable has an impossible value.
+        EngineError: the master cannot be reached, gives no executor in time, or Spark does not start.
     """
-    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).with_name("spark_conf")))
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    chosen = master(os.environ)
+    if not chosen.is_connect and (active := SparkSession.getActiveSession()) is not None:
+        return active
+    address = chosen.reach()
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    os.environ.setdefault("SPARK_CONF_DIR", str(CONFIGURATION))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    master = os.environ.get(MASTER_VARIABLE) or _DEFAULT_MASTER
-    builder = SparkSession.builder.master(master).appName("sluice")
-    for key, value in _CONF.items():
-        builder = builder.config(key, value)
+    if chosen.is_local or address is not None:
+        os.environ.setdefault("SPARK_LOCAL_IP", address or "127.0.0.1")
+    builder = SparkSession.builder.appName("sluice")
+    builder = builder.remote(chosen.url) if chosen.is_connect else builder.master(chosen.url)
+    for key, value in session_settings(chosen, address, os.environ).items():
+        if not chosen.is_connect:  # the server has its own
+            builder = builder.config(key, value)
     try:
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
+        if not chosen.is_local:
+            _await_executor(session, chosen)
     except _FAILURES as error:
         raise EngineError(
-            f"Spark does not start with {MASTER_VARIABLE}={master} (Java 17 or later is needed):"
+            f"Spark does not start with {MASTER_VARIABLE}={chosen.shown} (Java 17 or later is needed):"
             f" {_first_line(error)}"
         ) from error
+    return session
 
 
-class SparkDialect:
-    """Spark's spelling of what differs."""
+def _await_executor(session: SparkSession, chosen: Master) -> None:
+    """Run a first, empty job: Spark waits for executors for ever, and says so in a log that nobody reads."""
+    late = threading.Event()
+    tag = f"sluice-{uuid.uuid4().hex}"
 
-    has_asof_join = False
+    def give_up() -> None:
+        late.set()
+        session.interruptTag(tag)
 
-    def identifier(self, name: str) -> str:
-        """A quoted name."""
-        return "`" + name.replace("`", "``") + "`"
-
-    def ordered_concat(self, expression: str, separator: str, order: str) -> str:
-        """Join strings in order."""
-        return f"listagg({expression}, {text_literal(separator)}) WITHIN GROUP (ORDER BY {order})"
-
-    def split_table(self, relation: str, expression: str, separator: str) -> str:
-        """One row for each part, with its place from 1; the brackets are for a regular expression."""
-        parts = f"split({expression}, {text_literal('[' + separator + ']')})"
-        return (
-            f"SELECT {relation}.*, part, place0 + 1 AS place FROM {relation}"  # noqa: S608 - quoted literals only
-            f" LATERAL VIEW posexplode({parts}) parts AS place0, part"
-        )
-
-    def replace_all(self, expression: str, pattern: str, replacement: str) -> str:
-        """Every match replaced."""
-        return f"regexp_replace({expression}, {text_literal(pattern)}, {text_literal(replacement)})"
-
-    def shift_left(self, number: str, places: str) -> str:
-        """Bits moved up."""
-        return f"shiftleft({number}, CAST({places} AS INT))"
-
-    def shift_right(self, number: str, places: str) -> str:
-        """Bits moved down."""
-        return f"shiftright({number}, CAST({places} AS INT))"
-
-    def series(self, low: str, high: str) -> str:
-        """One row for each integer of low..high; Spark's sequence would count down from an empty range."""
-        return f"explode(CASE WHEN {low} <= {high} THEN sequence({low}, {high}) ELSE array() END)"
-
-    def month_index(self, day: str) -> str:
-        """Months since year 0."""
-        date = f"date_add(DATE'1970-01-01', CAST({day} AS INT))"
-        return f"CAST(year({date}) * 12 + month({date}) - 1 AS BIGINT)"
-
-    def month_start(self, index: str) -> str:
-        """Day number of a month's first day."""
-        year, month = f"CAST(FLOOR({index} / 12) AS INT)", f"CAST({index} % 12 + 1 AS INT)"
-        return f"CAST(unix_date(make_date({year}, {month}, 1)) AS BIGINT)"
-
-    def increases(self, column: str) -> str | None:  # noqa: ARG002 - rows have no order to compare in
-        """Not to be had: rows lie in partitions."""
-        return None
-
-    def bitmap_count(self, column: str, low: int, high: int) -> str | None:  # noqa: ARG002 - for all engines
-        """Not over any range of integers."""
-        return None
-
-    def row_hash(self, columns: Sequence[str]) -> str:
-        """Spark's 64-bit hash."""
-        return f"xxhash64({', '.join(columns)})"
-
-    def surrogate(self, key: str) -> str:
-        """The key itself: numbering all rows would bring them to one partition."""
-        return key
-
-    def try_cast(self, expression: str, type_name: str) -> str:
-        """NULL where the text cannot be read."""
-        return f"TRY_CAST({expression} AS {'STRING' if type_name == 'VARCHAR' else type_name})"
+    timer = threading.Timer(chosen.wait_s, give_up)
+    timer.daemon = True
+    session.addTag(tag)
+    timer.start()
+    try:
+        session.range(1).count()
+    except _FAILURES as error:
+        if not late.is_set():
+            raise
+        raise EngineError(
+            f"the Spark master {chosen.shown} gave no executor within {chosen.wait_s:.0f} s: see that it has"
+            " workers with free cores and memory (spark.executor.memory), or raise SLUICE_SPARK_WAIT_S"
+        ) from error
+    finally:
+        timer.cancel()
+        session.removeTag(tag)
 
 
 class SparkEngine:
@@ -161,24 +148,34 @@ class SparkEngine:
 
     def __init__(self, session: SparkSession | None = None, *, conf: Mapping[str, str] | None = None) -> None:
         """Branch a session."""
+        self._master = master(os.environ)
         self._session: Any = (session or start_session()).newSession()
-        for key in ("spark.sql.session.timeZone", "spark.sql.ansi.enabled", "spark.sql.shuffle.partitions"):
-            self._session.conf.set(key, _CONF[key])
-        for key, value in (conf or {}).items():
+        self._cores = 1 if self._master.is_connect else self._session.sparkContext.defaultParallelism
+        own = own_settings(os.environ)
+        if _PARTITIONS not in own and not self._master.is_connect:
+            self._session.conf.set(_PARTITIONS, shuffle_partitions(self._cores, local=self._master.is_local))
+        for key, value in {**FIXED, **(conf or {})}.items():
             self._session.conf.set(key, value)
         self._dialect = SparkDialect()
         self._cached: dict[str, Any] = {}
+        self._read_ahead: list[Any] = []
 
     @property
     def dialect(self) -> SparkDialect:
         """Spark's spelling of what differs."""
         return self._dialect
 
+    # Inputs
+    # ----------------------------------------------------------------------------------------------------
+
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
         """Read Parquet files as one table; columns are matched by name.
 
         The schema is read here, from the files' ends, which saves the Spark job that would find it out.
         """
+        if not all(map(self._master.sees, files)):
+            self._ship(name, files)
+            return
         schema = _schema(files)
 
         def load(reader: Any) -> Any:
@@ -189,6 +186,9 @@ class SparkEngine:
 
     def register_csv(self, name: str, files: Sequence[Path], delimiter: str = ",") -> None:
         """Read CSV files with a header as text."""
+        if not all(map(self._master.sees, files)):
+            self._ship_csv(name, files, delimiter)
+            return
         options = {
             "header": True,
             "sep": delimiter,
@@ -205,9 +205,75 @@ class SparkEngine:
         except _FAILURES as error:
             raise InputError(f"cannot read {', '.join(map(str, files))}: {_first_line(error)}") from error
 
+    def register_pinned(self, name: str, files: Sequence[PinnedFile], columns: Mapping[str, str]) -> None:
+        """Read exactly these files: by path what the executors see, by signed address what a store holds."""
+        schema = pa.schema([(column, _ARROW[kind]) for column, kind in columns.items()])
+        paths = [path for file in files if (path := local(file.link)) is not None and self._master.sees(path)]
+        if len(paths) == len(files) and files:
+            for path in paths:
+                if not path.is_file():
+                    raise InputError(f"no such file: {path}")
+            self._read(
+                name, paths, lambda reader: reader.schema(from_arrow_schema(schema)).parquet(*_names(paths))
+            )
+            return
+        signed = readable(files)
+        if self._master.is_connect and any(local(link) for _, _, link in signed):
+            self.register_arrow(name, ranged.whole(signed, schema))
+            return
+        located = [(title, size, self._located(link)) for title, size, link in signed]
+        self._rows_of(name, located, schema)
+
+    def _ship(self, name: str, files: Sequence[Path]) -> None:
+        """Send files along with the job, for executors that do not see this machine's disk."""
+        schema = pa.schema([field for field in map(plain, one_schema(files)) if _is_known(field)])
+        if self._master.is_connect:
+            self.register_arrow(name, pq.read_table(files, columns=schema.names).cast(schema))
+            return
+        shipped = [
+            (file.name, file.stat().st_size, self._located(file.absolute().as_uri())) for file in files
+        ]
+        self._rows_of(name, shipped, schema)
+
+    def _ship_csv(self, name: str, files: Sequence[Path], delimiter: str) -> None:
+        """CSV goes as Parquet, all of it text."""
+        folder = Path(_SHIPPED.name)
+        copies = [csv_as_parquet(file, delimiter, folder / f"{uuid.uuid4().hex}.csv") for file in files]
+        self._ship(name, copies)
+
+    def _located(self, link: str) -> str:
+        """A link that works in an executor; a file of this machine is sent along under a name of its own."""
+        path = local(link)
+        if path is None:
+            return link
+        if not path.is_file():
+            raise InputError(f"no such file: {path}")
+        named = Path(_SHIPPED.name) / f"{uuid.uuid4().hex}.parquet"
+        named.symlink_to(path)
+        # As an address: a path would be followed to the file's own name, which may be another one's, too.
+        # Not as an artifact of the session: tasks that fill Spark's cache do not know the session's.
+        self._session.sparkContext.addFile(named.as_uri())
+        return f"{ranged.SHIPPED}:{named.name}"
+
+    def _rows_of(self, name: str, files: Sequence[tuple[str, int, str]], schema: pa.Schema) -> None:
+        """Name the rows that the executors' Python reads, once: what was read stays in Spark's cache."""
+        share = sum(size for _, size, _ in files) // max(1, 2 * self._cores)
+        groups = ranged.parts(files, min(max(share, _MIN_PART), _MAX_PART))
+        read = ranged.reader(groups, schema, SparkFiles.get)
+        numbers = self._session.range(0, len(groups), 1, max(1, len(groups)))
+        frame = numbers.mapInArrow(read, from_arrow_schema(schema)).cache()
+        frame.createOrReplaceTempView(name)
+        self._read_ahead.append(frame)
+
     def register_arrow(self, name: str, table: pa.Table) -> None:
         """Copy an Arrow table into the Java process."""
-        self._session.createDataFrame(table).createOrReplaceTempView(name)
+        try:
+            self._session.createDataFrame(table).createOrReplaceTempView(name)
+        except _FAILURES as error:
+            raise EngineError(_first_line(error)) from error
+
+    # Queries
+    # ----------------------------------------------------------------------------------------------------
 
     def columns(self, name: str) -> Mapping[str, SourceColumn]:
         """The columns with Spark's type names."""
@@ -245,25 +311,30 @@ class SparkEngine:
     def close(self) -> None:
         """Drop the cached results and the views; the shared session stays up."""
         # The newest first: dropping one that others stand on would make Spark cache those anew.
-        for frame in reversed(self._cached.values()):
+        for frame in [*reversed(self._cached.values()), *self._read_ahead]:
             frame.unpersist()
         self._cached.clear()
+        self._read_ahead.clear()
         for table in self._session.catalog.listTables():
             self._session.catalog.dropTempView(table.name)
+
+
+def _is_known(field: pa.Field) -> bool:
+    try:
+        from_arrow_schema(pa.schema([field]))
+    except PySparkException:
+        return False
+    return True
 
 
 def _schema(files: Sequence[Path]) -> Any:
     """The files' columns as Spark knows them, or None where only Spark can tell."""
     try:
-        found = pa.unify_schemas([pq.read_schema(file) for file in files], promote_options="permissive")
-        plain = [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-            for field in found
-        ]
-        if any(pa.types.is_unsigned_integer(field.type) for field in plain):
+        found = one_schema(files)
+        if any(pa.types.is_unsigned_integer(field.type) for field in found):
             return None
-        return from_arrow_schema(pa.schema(plain))
-    except (pa.ArrowException, OSError, PySparkException):
+        return from_arrow_schema(pa.schema([plain(field) for field in found]))
+    except (InputError, PySparkException):
         return None
 
 
@@ -272,6 +343,13 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    """Spark's message without the Java stack."""
-    lines = str(error).strip().splitlines()
+    """Spark's message without the Java stack, and what it means where that is known."""
+    text = str(error).strip()
+    for sign, meaning in _CAUSES:
+        if sign in text:
+            return meaning
+    in_python = _PYTHON_ERROR.findall(text)
+    if in_python:
+        return str(in_python[-1])
+    lines = text.splitlines() or [type(error).__name__]
     return lines[1] if len(lines) > 1 and isinstance(error, Py4JError) else lines[0]

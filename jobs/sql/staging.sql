@@ -2,6 +2,10 @@
 -- The contract's columns in their types.
 SELECT $items FROM $relation
 
+-- name: pinned
+-- A pinned version of a table: its logical columns, and only the rows that are part of it.
+SELECT $items FROM $relation WHERE $condition
+
 -- name: misread
 -- Texts of a CSV column that do not read as its type, with one of them.
 SELECT MIN($name) AS example, COUNT(*) AS n
