@@ -81,7 +81,8 @@ class Attempts:
         """Forget a segment that is flushed."""
         if self._marker.segment == segment:
             self._marker = _Marker()
-            self._disk.remove(self._path)
+            with contextlib.suppress(OSError):  # a marker of a segment that is gone says nothing
+                self._disk.remove(self._path)
 
     def suspect(self, segment: int) -> bool:
         """Tell whether the program died so often in the segment that its batches must be looked at."""

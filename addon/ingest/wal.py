@@ -133,10 +133,10 @@ class Wal:
         """Delete a closed segment whose rows are committed; any thread."""
         failpoints.hit("wal.delete.pre")
         self.folder.discard(segment)
-        failpoints.hit("wal.delete.post")
         with self._guard:
             self._sealed = [kept for kept in self._sealed if kept.number != segment.number]
             self._sealed_bytes.pop(segment.number, None)
+        failpoints.hit("wal.delete.post")
 
     async def close(self) -> None:
         """Finish what is queued, close the open segment and let the folder go."""

@@ -24,7 +24,7 @@ from addon.store.accounts import AccountStore
 from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
 from addon.store.uploads import SqlUploadLedger
-from addon.warehouse import compaction, delta
+from addon.warehouse import delta, merge_plan
 from addon.warehouse.store import DeltaWarehouse
 from addon.warehouse.view import view_sql
 from platform_core.base.clock import SystemClock
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from addon.warehouse.typed import Typer
 
 ACCOUNT = REF.account_id
+MERGED_AT_ONCE = 5
+"""Files, where upkeep is hurried."""
 _SEGMENT_BYTES = 12_000
 
 
@@ -93,7 +95,7 @@ async def opened(home: Path, typer: Typer | None = None, linger_s: float = 0.02)
 def hurry_upkeep() -> None:
     """Let checkpoints and merges happen within a short life."""
     delta.CHECKPOINT_EVERY = 8
-    compaction.MIN_FILES = 6
+    merge_plan.FAN_IN = MERGED_AT_ONCE
 
 
 async def workload(home: Path, journal: Path, batches: int, seed: int) -> None:

@@ -48,6 +48,11 @@ class Trace:
     acked_before: list[str] = field(default_factory=list)
     started_before: list[str] = field(default_factory=list)
 
+    def merges(self) -> int:
+        """Return how many merged files the run made."""
+        named = (text for call in self.calls if call.name.startswith("rename") for text in call.texts[1:])
+        return sum(b"/merged-g" in text for text in named)
+
     def disk(self) -> LossyDisk:
         """Return the disk as it was before the run."""
         disk = LossyDisk(self.before)
@@ -163,10 +168,11 @@ def run(folder: Path, traces: int, cuts: int, seed: int, batches: int = _BATCHES
     folder.mkdir(parents=True, exist_ok=True)
     cutter = Cutter(folder, rng)
     begin: tuple[Path, list[str], list[str]] | None = None
-    calls = 0
+    calls = merges = 0
     for number in range(traces):
         trace = record(folder, number, seed + number, batches, begin)
         calls += len(trace.calls)
+        merges += trace.merges()
         cutter.cut_all(trace, [rng.randrange(1 << 40) for _ in range(cuts)])
         begin = None
         if number % 2 == 0:
@@ -179,9 +185,9 @@ def run(folder: Path, traces: int, cuts: int, seed: int, batches: int = _BATCHES
     line = (
         f"seed {seed}: {cutter.cuts} kills, {cutter.acked} acked, {cutter.lost} lost, "
         f"{cutter.doubled} doubled, {cutter.halved} halved, {cutter.broken} not recovered "
-        f"(power cuts in {traces} runs of {calls} calls)"
+        f"(power cuts in {traces} runs of {calls} calls, {merges} merged files)"
     )
-    return line, cutter.failures
+    return line, cutter.failures if merges else [*cutter.failures, "nothing was merged"]
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,143 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import errno
+import contextlib
 import os
-import random
 import subprocess
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import sys
+from pathlib import Path
+from typing import Any
 
 import duckdb
-import httpx
 import pytest
 
 from addon.adapters.memory import MemoryCatalog, MemoryUploadLedger
+from addon.ingest import service as ingest_service
 from addon.ingest.disk import LocalDisk
 from addon.ingest.service import IngestService
 from addon.ingest.wal import WalLimits
 from addon.models.ingest import Batch, BodyKind
 from addon.models.tables import TableRef
+from addon.warehouse import delta, merge_plan
 from addon.warehouse.store import DeltaWarehouse
 from addon.warehouse.view import view_sql
-from platform_core.base.errors import OutOfSpace
-from tests.faults.live_addon import LiveAddon, gzipped
+from platform_core.base import failpoints
+from platform_core.base.errors import OutOfSpace, Unavailable
+from tests.faults import durable_home
+from tests.faults.crash_cycles import REF, batch
+from tests.faults.full_disk import ROWS, body
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-ROWS = 10
+ROOT = Path(__file__).parents[2]
+BATCHES = 3
+STEPS = (
+    "wal.append.pre_write",
+    "wal.append.post_write",
+    "wal.append.pre_fsync",
+    "wal.append.post_fsync",
+    "parquet.pre_fsync",
+    "parquet.post_fsync",
+    "commit.pre",
+    "commit.unsynced",
+    "commit.post",
+    "checkpoint.pre",
+    "checkpoint.unsynced",
+    "checkpoint.post",
+    "catalog.write",
+    "ledger.write",
+    "wal.delete.pre",
+)
+"""Nothing behind the deletion of a segment needs room."""
+MERGE_STEPS = ("compaction.pre", "compaction.swap", "compaction.post")
 _MB = 1 << 20
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def body(name: str) -> bytes:
-    """Return the batch of that name: rows that hardly compress."""
-    rng = random.Random(name)  # noqa: S311 - reproducible bytes
-    return gzipped(
-        [
-            {
-                "id": f"{name}/{n}",
-                "time": 1_700_000_000,
-                "x": base64.b85encode(rng.randbytes(20_000)).decode(),
-            }
-            for n in range(ROWS)
-        ]
-    )
-
-
-@dataclass
-class Sender:
-    """Imports batches under rising ids and keeps what was acknowledged."""
-
-    addon: LiveAddon
-    client: httpx.Client
-    acked: list[str] = field(default_factory=list)
-
-    def send(self) -> httpx.Response:
-        name = f"b{len(self.acked)}"
-        path = f"/v3/table/import_with_id/shop/events/{name}/msgpack.gz"
-        answer = self.client.put(path, content=body(name))
-        if answer.status_code == 200:
-            self.acked.append(name)
-        return answer
-
-    def fill(self) -> httpx.Response:
-        """Send until the disk is full for good: refused for a second on end."""
-        refused_since = None
-        for _ in range(2_000):
-            answer = self.send()
-            if answer.status_code == 200:
-                refused_since = None
-                continue
-            refused_since = refused_since or time.monotonic()
-            if answer.status_code == 507 and time.monotonic() - refused_since > 1.2:
-                return answer
-            time.sleep(0.05)
-        raise AssertionError("the disk never filled up")
-
-    def check_rows(self) -> None:
-        """Compare the table with what was acknowledged."""
-        counted = self.addon.query("select count(*), count(distinct id) from events", "shop")
-        assert counted == [[len(self.acked) * ROWS] * 2]
-
-
-def fill_up(path: Path) -> None:
-    """Take all the room that is left, as a neighbour would."""
-    with path.open("wb", buffering=0) as file:
-        for size in (_MB, 4096, 1):
-            try:
-                while True:
-                    file.write(b"\0" * size)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-
-
-def on_a_real_disk(folder: Path) -> None:
-    with small_disk(folder, "28m") as disk:
-        ballast = disk / "ballast"
-        ballast.write_bytes(b"\0" * (10 * _MB))
-        addon = LiveAddon(disk / "home").start()
-        try:
-            addon.make_table("shop", "events")
-            with addon.http() as client:
-                sender = Sender(addon, client)
-                refusal = sender.fill()
-                assert int(refusal.headers["retry-after"]) > 0
-                assert "full" in refusal.json()["error"]
-                assert len(sender.acked) > 20
-                sender.check_rows()
-                neighbour = disk / "neighbour"
-                fill_up(neighbour)
-                assert sender.send().status_code in {503, 507}
-                assert client.get("/healthz").status_code == 200
-                sender.check_rows()
-                neighbour.unlink()
-                assert sender.send().status_code in {503, 507}
-                ballast.unlink()
-                before = len(sender.acked)
-                deadline = time.monotonic() + 10
-                while len(sender.acked) < before + 5 and time.monotonic() < deadline:
-                    sender.send()
-                assert len(sender.acked) >= before + 5, "it did not resume by itself"
-                sender.check_rows()
-            assert addon.stop() == 0
-        finally:
-            addon.kill()
 
 
 class SmallDisk(LocalDisk):
@@ -210,6 +121,89 @@ def may_mount() -> bool:
     return subprocess.run(probe, check=False, capture_output=True).returncode == 0
 
 
-@pytest.mark.skipif(not may_mount(), reason="mounting is not allowed here: the counted disk stands for it")
+on_a_mount = pytest.mark.skipif(
+    not may_mount(), reason="mounting is not allowed here: the counted disk stands for it"
+)
+
+
+def run(folder: Path, *options: str) -> str:
+    argv = ["unshare", "--mount", sys.executable, "-m", "tests.faults.full_disk", "--folder", str(folder)]
+    done = subprocess.run([*argv, *options], cwd=ROOT, capture_output=True, text=True, check=False)
+    line = done.stdout.strip().rpartition("\n")[2]
+    print(line)  # noqa: T201 - the figures are the result
+    assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+    return line
+
+
+@on_a_mount
 def test_the_server_on_a_full_file_system_refuses_keeps_and_resumes(tmp_path: Path) -> None:
-    on_a_real_disk(tmp_path / "disk")
+    assert " 0 lost, 0 doubled" in run(tmp_path / "disk", "--thin")
+
+
+@on_a_mount
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_server_killed_on_a_full_file_system_keeps_and_resumes(tmp_path: Path) -> None:
+    line = run(tmp_path / "disk")
+    assert line.startswith("3 writers on ")
+    assert " 1 kills, " in line
+    assert " 0 lost, 0 doubled" in line
+
+
+def test_a_disk_that_is_full_at_any_step_on_the_way_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step, from the frame to the deleted segment and the merged files, finds no room once."""
+    monkeypatch.setattr(ingest_service, "_RETRY_S", 0.01)
+    monkeypatch.setattr(delta, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(merge_plan, "FAN_IN", 3)
+    durable_home.make(tmp_path / "home")
+    acked: list[str] = []
+    refused: list[str] = []
+
+    async def main() -> list[durable_home.Count]:
+        async with durable_home.opened(tmp_path / "home", linger_s=0) as parts:
+            for point in (*STEPS, *MERGE_STEPS):
+                failpoints.arm(f"{point}:enospc@1")
+                await sent(parts, point, acked, refused)
+                if point in MERGE_STEPS:
+                    await merged(parts)
+                assert failpoints._points[point].passes, f"{point} was not reached"
+            found = durable_home.count(parts.warehouse, acked)
+        failpoints.arm("")
+        async with durable_home.opened(tmp_path / "home") as again:
+            return [found, durable_home.count(again.warehouse, acked)]
+
+    try:
+        counts = asyncio.run(main())
+    finally:
+        failpoints.arm("")
+    assert all(one.good for one in counts), counts
+    assert len(acked) == (len(STEPS) + len(MERGE_STEPS)) * BATCHES
+    assert len(refused) == sum(point.startswith("wal.append") for point in STEPS)
+    assert all("Retry after" in hint for hint in refused)
+
+
+async def sent(parts: durable_home.Parts, point: str, acked: list[str], refused: list[str]) -> None:
+    """Send batches one by one, each until it is acknowledged, and flush each; the last one for sure."""
+    for number in range(BATCHES):
+        name = f"{point}-{number}"
+        while name not in acked:
+            try:
+                await parts.service.append(batch(name))
+                acked.append(name)
+            except OutOfSpace as error:
+                refused.append(str(error.hint))
+        with contextlib.suppress(Unavailable):  # no room; what was acknowledged is kept
+            await parts.service.flush(REF.account_id)
+    await parts.service.flush(REF.account_id)
+
+
+async def merged(parts: durable_home.Parts) -> None:
+    """Merge the small files, which fails once; what is left of it at the second time is up to the step."""
+    with pytest.raises(OSError, match="No space left"):
+        await asyncio.to_thread(parts.warehouse.compact, REF)
+    await asyncio.to_thread(parts.warehouse.compact, REF)
+    snapshot = parts.warehouse.snapshot(REF)
+    assert snapshot is not None
+    assert any(path.name.startswith("merged-") for path in snapshot.files)
