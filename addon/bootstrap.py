@@ -28,7 +28,9 @@ from addon.provisioning.sso import SignOn
 from addon.provisioning.sweeps import Sweeps
 from addon.provisioning.upkeep import Upkeep
 from addon.query.analysis import AnalysisExecution
+from addon.query.books import Books
 from addon.query.delete_job import Deleter
+from addon.query.metering import Metering
 from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.saved_runs import ANALYSIS, SavedRuns
 from addon.query.service import QueryService
@@ -46,6 +48,7 @@ from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
 from addon.store.dropped import DroppedPlaces
 from addon.store.jobs import JobStore
+from addon.store.meters import MeterStore
 from addon.store.recent import KEEP_S
 from addon.store.resources import ResourceStore
 from addon.store.schedules import ScheduleStore
@@ -162,14 +165,19 @@ class Addon:
             runs=scratch,
         )
         saved = SavedRuns(jobs, scratch)
-        query = QueryService(catalog, self._warehouse, ingestor, self._pool, clock, saved=saved)
+        meters = MeterStore(self._database, clock)
+        metering = self._metering = Metering(meters)
+        query = QueryService(
+            catalog, self._warehouse, ingestor, self._pool, clock, saved=saved, metering=metering
+        )
+        books = Books(meters, metering, catalog, self._warehouse)
         self._bulk, perform = assemble(BulkStore(self._database, clock), catalog, self._warehouse, clock)
         executions: dict[str, Execution] = {
             "": SqlExecution(
                 query, results, Deleter(query, self._warehouse.rewriter, catalog, audit, scratch)
             ),
             ANALYSIS: AnalysisExecution(
-                query, self._sandbox, scratch, results, self._warehouse.versions, jobs
+                query, self._sandbox, scratch, results, self._warehouse.versions, jobs, books
             ),
             JOB_TYPE: perform,
         }
@@ -232,6 +240,7 @@ class Addon:
                 drops.finish_all,
                 retention.round,
                 Sweeps(catalog, self._warehouse).round,
+                books.round,
             ),
             None if fleet is None else fleet.upkeep_lease,
         )
@@ -304,6 +313,7 @@ class Addon:
             await self._fleet.start()
         await self._sandbox.start()
         await self._pool.start()
+        await self._metering.start()
         if "worker" in self._roles:
             await self._upkeep.start()
             await self._runner.start()
@@ -341,6 +351,7 @@ class Addon:
         if self._fleet is not None:
             await self._fleet.close()
         await self._pool.close()
+        await self._metering.close()
         await self._sandbox.close()
         self._warehouse.close()
         self._database.close()

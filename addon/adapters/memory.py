@@ -60,6 +60,7 @@ class MemoryCatalog:
         mark: tuple[str, int] | None = None,
         misfits: Mapping[str, int] = MappingProxyType({}),
         place: str | None = None,  # noqa: ARG002 - nothing gets another name here
+        size: int = 0,  # noqa: ARG002 - nobody is billed here
     ) -> None:
         """Note what a flush committed, a segment once."""
         if mark is not None:

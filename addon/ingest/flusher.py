@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
 
 _COMPACT_EVERY = 32
+"""Commits of a table; the first one of this process counts, too: earlier ones may have left many files."""
 _MERGE_LEASE_S = 600.0
 RECORD_UNREADABLE = "wal_record_unreadable"
 COMPACTION_FAILED = "compaction_failed"
@@ -305,7 +306,8 @@ class Flusher:
             newest = pc.max(item.table["time"]).as_py()
             rows = item.table.num_rows
             mark = writer, segment
-            self._catalog.record_flush(item.ref, done.columns, rows, newest, mark, misfits, item.place)
+            size = item.table.nbytes
+            self._catalog.record_flush(item.ref, done.columns, rows, newest, mark, misfits, item.place, size)
         return done.rows
 
     def _record_uploads(self, records: Sequence[Record]) -> None:
@@ -319,9 +321,9 @@ class Flusher:
 
     def _count_commits(self, refs: Sequence[TableRef]) -> None:
         for ref in refs:
-            self._commits[ref] += 1
             if self._commits[ref] % _COMPACT_EVERY == 0:
                 self._due.put(ref)
+            self._commits[ref] += 1
 
     @property
     def merges_due(self) -> bool:
@@ -341,7 +343,8 @@ class Flusher:
     def _merge(self, ref: TableRef) -> None:
         try:
             name = f"merge:{ref.account_id}/{ref.database}/{ref.table}"
-            ours = self._turn is None or self._turn(name, _MERGE_LEASE_S)
+            pays = self._warehouse.merge_pays(ref)
+            ours = pays and (self._turn is None or self._turn(name, _MERGE_LEASE_S))
             if ours and self._warehouse.compact(ref):
                 self._due.put(ref)  # maybe there is more to merge, when the others have had their turn
         except Exception as error:  # noqa: BLE001 - the rows are committed; the next round tries again

@@ -109,12 +109,14 @@ class Catalog(Protocol):
         mark: tuple[str, int] | None = None,
         misfits: Mapping[str, int] = MappingProxyType({}),
         place: str | None = None,
+        size: int = 0,
     ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time.
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
         ``misfits`` are the values that did not fit, by column. ``place`` is where the rows went: they count
-        for the table that lies there, whatever its name is by now, or for none.
+        for the table that lies there, whatever its name is by now, or for none. ``size`` is the rows' bytes
+        before they are packed into a file.
         """
 
 
@@ -189,6 +191,12 @@ class Warehouse(Protocol):
 
     def reading(self) -> Lease:
         """Return an empty lease: what it fetches of a snapshot's files is there until it is closed."""
+
+    def links(self, files: Sequence[Path], seconds: float) -> Sequence[str]:
+        """Return addresses by which others can read files of a snapshot for so long; they are secrets.
+
+        ``file://`` where the warehouse is a folder, else ``https://`` with a signature for one file each.
+        """
 
     def drop(self, ref: TableRef, place: str | None = None) -> None:
         """Delete a table's files; nothing of it is left on disk.

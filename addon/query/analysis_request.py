@@ -184,6 +184,11 @@ def _asked_before(analysis: Analysis, body: Mapping[str, Any]) -> dict[str, Any]
                 hint=_ANEW,
             )
         inputs = manifest["inputs"]
+        if any("meters_of" in entry for entry in inputs.values()):
+            raise InvalidInput(
+                "The manifest's inputs were the service's own meters, which have counted on since.",
+                hint=_ANEW,
+            )
         if any("sql" not in entry for entry in inputs.values()):
             raise InvalidInput("The manifest names files, no queries.", hint=_ANEW)
         dialects = {(entry["dialect"], entry["database"]) for entry in inputs.values()}
@@ -258,6 +263,9 @@ def completed(  # noqa: PLR0917  (all that a run knows of itself)
     params, inputs = request.params, {}
     for table, entry in manifest["inputs"].items():
         kept = {name: value for name, value in entry.items() if name != "files"}
+        if table not in params["inputs"]:
+            inputs[table] = {**kept, "meters_of": request.account_id}
+            continue
         query = {"sql": params["inputs"][table], "dialect": params["dialect"], "database": request.database}
         inputs[table] = {
             **kept,

@@ -28,6 +28,7 @@ MEDIA_TYPES = {
     "json": "application/json",
     "csv": "text/csv",
     "tsv": "text/tab-separated-values",
+    "arrow": "application/vnd.apache.arrow.stream",
 }
 
 

@@ -313,7 +313,12 @@ class BulkStore:
             if row is None or row.state != BulkState.COMMITTING.value:
                 return False
             self._change(connection, session.id, state=BulkState.COMMITTED.value)
-            count_rows(connection, _named_now(connection, row), columns, rows, last_time=newest, now=now)
+            parts = sa.select(sa.func.coalesce(sa.func.sum(BULK_PARTS.c.size), 0)).where(
+                BULK_PARTS.c.session_id == session.id
+            )
+            sent = int(connection.execute(parts).scalar_one())
+            at = _named_now(connection, row)
+            count_rows(connection, at, columns, rows, last_time=newest, now=now, size=sent)
         return True
 
     def committing(self) -> list[BulkSession]:

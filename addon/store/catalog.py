@@ -25,6 +25,7 @@ from addon.store.schema import (
     DATABASES,
     DROPPED_PLACES,
     FLUSHES,
+    METERS,
     TABLE_MOVES,
     TABLES,
     UPLOADS,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _OF_ACCOUNT = (
     *(TABLES, DATABASES, UPLOADS, FLUSHES, USAGE),
-    *(COLUMN_HISTORY, COLUMN_MISFITS, TABLE_MOVES, DROPPED_PLACES),
+    *(COLUMN_HISTORY, COLUMN_MISFITS, TABLE_MOVES, DROPPED_PLACES, METERS),
 )
 
 
@@ -133,13 +134,14 @@ class SqlCatalog:
         mark: tuple[str, int] | None = None,
         misfits: Mapping[str, int] = MappingProxyType({}),
         place: str | None = None,
+        size: int = 0,
     ) -> None:
         """Note what a flush committed: the columns now in the table, the rows added, their newest time.
 
         ``mark`` is (writer, segment): a segment is counted once, however often its flush is repeated.
         ``misfits`` are the values that did not fit, by column. ``place`` is where the rows went: they count
         for the table that lies there, whatever its name is by now. When it was deleted meanwhile, the place
-        is to be emptied again.
+        is to be emptied again. ``size`` is the rows' bytes, for the meters.
         """
         now = self._clock.now()
         with self._database.write() as connection:
@@ -147,7 +149,7 @@ class SqlCatalog:
             if at is None:
                 note_dropped(connection, ref.account_id, [str(place)], now)
             elif mark is None or first_count(connection, at, *mark):
-                count_rows(connection, at, columns, rows, last_time=last_time, now=now)
+                count_rows(connection, at, columns, rows, last_time=last_time, now=now, size=size)
                 count_misfits(connection, at, misfits, now)
 
     def record_removal(self, ref: TableRef, rows: int) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from addon.store.catalog_rows import columns_text
 from addon.store.database import insert_ignoring
 from addon.store.drift import note_columns
+from addon.store.meters import count_in
 from addon.store.schema import TABLES, USAGE
 
 if TYPE_CHECKING:
@@ -40,8 +41,13 @@ def count_rows(
     *,
     last_time: int | None,
     now: float,
+    size: int = 0,
 ) -> None:
-    """Add ``rows`` to the table's count and to the account's month; note the columns and the newest time."""
+    """Add ``rows`` to the table's count, to the account's month and to the hour's meter.
+
+    Note the columns and the newest time. ``size`` is the rows' bytes, for the meter.
+    """
+    count_in(connection, ref, rows, size, now)
     note_columns(connection, ref, columns, now)
     newest: Any = TABLES.c.last_log_time
     if last_time is not None:

@@ -18,6 +18,7 @@ from addon.models.accounts import Identity, Right
 from addon.models.jobs import Job, JobRequest, JobState
 from addon.query.deletes import is_delete
 from addon.query.dialects import DIALECTS
+from addon.query.result_arrow import arrow_stream
 from addon.query.results import MEDIA_TYPES, rendered
 from platform_core.base.errors import InvalidInput, NotFound
 
@@ -152,7 +153,10 @@ async def result(
         )
     names = [name for name, _ in job.result_schema]
     header = params.flag("header") or False
-    body = rendered(path, form, names, header=header)
+    if form == "arrow":
+        body = arrow_stream(path, job.result_schema)
+    else:
+        body = rendered(path, form, names, header=header)
     return StreamingResponse(body, media_type=kind, headers={"content-disposition": "attachment"})
 
 
