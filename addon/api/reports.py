@@ -51,6 +51,7 @@ def show_report(name: str, identity: Reader, rooms: Rooms) -> dict[str, Any]:
 async def put_report(name: str, request: Request, identity: Master, rooms: Rooms) -> dict[str, Any]:
     """Make a report or change it; a masked secret stays what it is."""
     body = json_object(await request.body())
+    await rooms.ingestor.flush(identity.account.id)  # what was acked may make a table, or a column
     made = await asyncio.to_thread(rooms.reports.reports.put, identity.account, name, body)
     return _report(made, rooms)
 

@@ -66,9 +66,7 @@ class MailSettings:
     port: int | None = parameter(
         None, optional(integer(1, 65_535)), "its port; 587, 465 or 25 by security when null"
     )
-    security: str = parameter(
-        "starttls", choice(*SECURITIES), "how the connection is kept safe"
-    )
+    security: str = parameter("starttls", choice(*SECURITIES), "how the connection is kept safe")
     user: str | None = parameter(None, optional(text()), "whom to log in as")
     password: str | None = parameter(None, optional(text()), "with which password")
 

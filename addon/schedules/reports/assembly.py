@@ -85,12 +85,12 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     )
     ways = {one.type: one for one in found}
     store, folders = ReportStore(database, clock), ReportFolders(root)
-    reports = Reports(store, ways, SecretBox(places.secret), folders, places.public_url)
+    reports = Reports(store, ways, SecretBox(places.secret), folders, catalog, places.public_url)
     outbox = Outbox(DeliveryStore(database, clock), store, accounts, reports, folders, ways, clock)
     execution = ReportExecution(
         reports,
         store,
-        ReportComputation(query, warehouse, sandbox),
+        ReportComputation(query, ingestor, warehouse, catalog, sandbox),
         Renderer(sandbox),
         outbox,
         folders,

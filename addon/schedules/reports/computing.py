@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from addon.models.jobs import JobRequest
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE
 from addon.query.analysis import ANALYSIS, Computation
-from addon.query.analysis_request import check_request
 from addon.query.pins import Pins
 from addon.query.results import rows
 from addon.query.service import Query
 from addon.schedules.reports.completeness import Doubt, dead_letters, doubts
-from addon.schedules.reports.inputs import placed, with_inputs
+from addon.schedules.reports.inputs import asked_of
 from platform_core.base.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.models.accounts import Account
-    from addon.models.ingest import Warehouse
+    from addon.models.ingest import Ingestor, Warehouse
     from addon.models.reports import ReportAnalysis, ReportDefinition, ReportRun
     from addon.models.tables import TableRef
     from addon.query.service import QueryService
+    from addon.store.catalog import SqlCatalog
     from platform_core.base.sandbox.spec import Sandbox
 
 
@@ -48,8 +48,17 @@ class Figured:
 class ReportComputation:
     """Computes a report's analyses."""
 
-    def __init__(self, service: QueryService, warehouse: Warehouse, sandbox: Sandbox) -> None:
-        """Read by ``service``; pin versions of ``warehouse``."""
+    def __init__(
+        self,
+        service: QueryService,
+        ingestor: Ingestor,
+        warehouse: Warehouse,
+        catalog: SqlCatalog,
+        sandbox: Sandbox,
+    ) -> None:
+        """Read by ``service``; pin versions of ``warehouse``; find tables' columns in ``catalog``."""
+        self._ingestor = ingestor
+        self._catalog = catalog
         self._service = service
         self._warehouse = warehouse
         self._computation = Computation(service, sandbox)
@@ -69,7 +78,10 @@ class ReportComputation:
             QueryFailed: an input or an analysis failed, or was killed.
         """
         at = self._service.now()
-        asked = {one.key: _asked(account, one, run) for one in definition.analyses}
+        await self._ingestor.flush(account.id)  # what was acknowledged may make a table, or a column
+        asked = await asyncio.to_thread(
+            lambda: {one.key: self._asked(account, one, run) for one in definition.analyses}
+        )
         refs, warnings = await self._read_by(account, asked, at)
         pins = Pins()
         pinned = await asyncio.to_thread(
@@ -95,6 +107,22 @@ class ReportComputation:
             for ref, snapshot in pinned.items()
         ]
         return Figured(folders, manifests, tables, found, count, at)
+
+    def _asked(self, account: Account, one: ReportAnalysis, run: ReportRun) -> JobRequest:
+        """Return an analysis of the run as its own job would ask for it."""
+        try:
+            params = asked_of(one, run.window, run.slot, self._catalog, account.id)
+        except (InvalidInput, NotFound) as error:
+            raise type(error)(f"Analysis {one.key}: {error.message}", hint=error.hint) from error
+        return JobRequest(
+            account_id=account.id,
+            type=ANALYSIS,
+            database=one.database,
+            query=f"{ANALYSIS} {one.analysis}",
+            max_running=account.plan.concurrent_queries,
+            params=params,
+            scheduled_time=run.slot,
+        )
 
     async def _read_by(
         self, account: Account, asked: Mapping[str, JobRequest], at: int
@@ -150,21 +178,6 @@ class ReportComputation:
         finally:
             os.close(descriptor)
         return int(found[0][0])
-
-
-def _asked(account: Account, one: ReportAnalysis, run: ReportRun) -> JobRequest:
-    """Return an analysis of the run as its own job would ask for it."""
-    body = placed(with_inputs(one), run.window, run.slot)
-    params = check_request(one.analysis, body)
-    return JobRequest(
-        account_id=account.id,
-        type=ANALYSIS,
-        database=one.database,
-        query=f"{ANALYSIS} {one.analysis}",
-        max_running=account.plan.concurrent_queries,
-        params=params,
-        scheduled_time=run.slot,
-    )
 
 
 def keep_tables(figured: Figured, target: Path) -> None:

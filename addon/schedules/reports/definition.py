@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from addon.models.reports import DeliveryTarget, Period, ReportAnalysis, ReportDefinition
 from addon.models.tables import LOGS_DATABASE, check_name
-from addon.query.analysis_request import check_request
 from addon.schedules.deliveries.port import MASK
-from addon.schedules.reports.inputs import placed, with_inputs
-from addon.schedules.reports.window import window_of
 from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import choice, integer, optional, parameter, parse, zone
 from platform_core.base.errors import InvalidInput, NotFound
@@ -28,8 +26,7 @@ _FIELDS = ("name", "title", "currency", "period", "analyses", "deliveries", "kee
 _MOST_ANALYSES, _MOST_DELIVERIES, _MOST_TITLE, _MOST_CURRENCY = 20, 20, 200, 16
 _MOST_RUNS, _DEFAULT_RUNS = 1_000, 100
 _OWN = frozenset({"key", "analysis", "title", "database"})
-_A_SLOT = 1_800_000_000
-"""Any time: to see whether a definition holds once its placeholders are filled."""
+Check = Callable[[ReportAnalysis], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,7 @@ def read_definition(
     body: Mapping[str, Any],
     ways: Mapping[str, Delivery],
     before: Sequence[DeliveryTarget] = (),
-    *,
-    checked: bool = False,
+    check: Check | None = None,
 ) -> ReportDefinition:
     """Return a definition.
 
@@ -61,8 +57,8 @@ def read_definition(
         body: what a user sent, or what :func:`shown` gave with the secrets put back.
         ways: the ways of delivery by type.
         before: the deliveries as they are kept, whose secrets a mask stands for.
-        checked: it passed once; analyses and deliveries are not asked again, so that what is kept can be
-            shown whatever the service's settings are by now.
+        check: looks at each analysis. Without it what is read passed once: neither analyses nor deliveries
+            are asked again, so that a report can be shown whatever the service's settings are by now.
 
     Raises:
         InvalidInput: a field is not allowed; it says which, what was given, and what is allowed.
@@ -77,14 +73,14 @@ def read_definition(
         raise InvalidInput(f"unknown parameter {unknown[0][:40]}; a report takes {', '.join(_FIELDS)}.")
     if body.get("name", name) != name:
         raise InvalidInput("parameter name: the report's name is the one in the path.")
-    period = Period(**_period(body.get("period")))
+    period = read_period(body)
     return ReportDefinition(
         name=name,
         title=_text(body, "title", name.replace("_", " ").replace("-", " ").capitalize(), _MOST_TITLE),
         currency=_text(body, "currency", "", _MOST_CURRENCY),
         period=period,
-        analyses=_analyses(body.get("analyses"), None if checked else period),
-        deliveries=_deliveries(body.get("deliveries", []), ways, before, checked=checked),
+        analyses=_analyses(body.get("analyses"), check),
+        deliveries=_deliveries(body.get("deliveries", []), ways, before, checked=check is None),
         keep_runs=_number(body, "keep_runs", _DEFAULT_RUNS, range(1, _MOST_RUNS + 1)),
     )
 
@@ -154,7 +150,13 @@ def _number(body: Mapping[str, Any], name: str, default: int, allowed: range) ->
     return value
 
 
-def _period(given: Any) -> dict[str, Any]:
+def read_period(body: Mapping[str, Any]) -> Period:
+    """Return a definition's period.
+
+    Raises:
+        InvalidInput: it is not allowed.
+    """
+    given = body.get("period")
     if given is None:
         given = {}
     if isinstance(given, str):
@@ -170,18 +172,18 @@ def _period(given: Any) -> dict[str, Any]:
             .replace("parameter ", "parameter period.")
         )
         raise InvalidInput(f"{text}.") from error
-    return {name: getattr(found, name) for name in ("unit", "zone", "which", "tolerance_s")}
+    return Period(found.unit, found.zone, found.which, found.tolerance_s)
 
 
-def _analyses(given: Any, period: Period | None) -> tuple[ReportAnalysis, ...]:
+def _analyses(given: Any, check: Check | None) -> tuple[ReportAnalysis, ...]:
     if not isinstance(given, list) or not 1 <= len(given) <= _MOST_ANALYSES:
         raise InvalidInput(f"parameter analyses: give a list of 1 to {_MOST_ANALYSES} analyses.")
     found: list[ReportAnalysis] = []
     for number, entry in enumerate(given):
         where = f"analyses[{number}]"
         one = _analysis(where, entry, {other.key for other in found})
-        if period is not None:
-            _try(where, one, period)
+        if check is not None:
+            _try(where, one, check)
         found.append(one)
     return tuple(found)
 
@@ -215,13 +217,9 @@ def _free(name: str, taken: set[str]) -> str:
     )
 
 
-def _try(where: str, one: ReportAnalysis, period: Period) -> None:
-    """See whether the analyses' own checks take it once the placeholders are filled."""
-    if "from_manifest" in one.request:
-        raise InvalidInput(f"parameter {where}.from_manifest is not allowed; give inputs or tables.")
+def _try(where: str, one: ReportAnalysis, check: Check) -> None:
     try:
-        body = placed(with_inputs(one), window_of(period, _A_SLOT), _A_SLOT)
-        check_request(one.analysis, body)
+        check(one)
     except (InvalidInput, NotFound) as error:
         raise InvalidInput(f"{where}: {error.message}", hint=error.hint) from error
 

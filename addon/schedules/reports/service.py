@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from addon.models.reports import Report
-from addon.schedules.reports.definition import read_definition, secrets_of, shown, with_secrets
+from addon.schedules.reports.definition import (
+    read_definition,
+    read_period,
+    secrets_of,
+    shown,
+    with_secrets,
+)
+from addon.schedules.reports.inputs import check_asked
+from addon.schedules.reports.window import window_of
 from platform_core.base.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -16,20 +24,24 @@ if TYPE_CHECKING:
     from addon.schedules.deliveries.port import Delivery
     from addon.schedules.reports.folders import ReportFolders
     from addon.schedules.reports.secrets import SecretBox
+    from addon.store.catalog import SqlCatalog
     from addon.store.reports import ReportStore, StoredReport
 
+_A_SLOT = 1_800_000_000
+"""Any time: to see whether a definition holds once the places for its time are filled."""
 MOST_REPORTS = 500
 
 
 class Reports:
     """The account's definitions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (what a definition touches)
         self,
         store: ReportStore,
         ways: Mapping[str, Delivery],
         box: SecretBox,
         folders: ReportFolders,
+        catalog: SqlCatalog,
         public_url: str,
     ) -> None:
         """Keep them in ``store``, their secrets sealed by ``box``; links begin with ``public_url``."""
@@ -37,6 +49,7 @@ class Reports:
         self._ways = ways
         self._box = box
         self._folders = folders
+        self._catalog = catalog
         self._public_url = public_url
 
     def put(self, account: Account, name: str, body: Mapping[str, Any]) -> Report:
@@ -49,7 +62,15 @@ class Reports:
         if stored is None and len(self._store.list(account.id)) >= MOST_REPORTS:
             raise InvalidInput(f"An account has at most {MOST_REPORTS} reports.", hint="Delete one first.")
         before = () if stored is None else self._opened(account.id, stored).definition.deliveries
-        definition = read_definition(name, body, self._ways, before)
+        period = read_period(body)
+        window = window_of(period, _A_SLOT)
+        definition = read_definition(
+            name,
+            body,
+            self._ways,
+            before,
+            lambda one: check_asked(one, window, _A_SLOT, self._catalog, account.id),
+        )
         sealed = self._box.seal(secrets_of(definition, self._ways))
         return self._opened(
             account.id, self._store.put(account.id, name, shown(definition, self._ways), sealed)
@@ -90,5 +111,5 @@ class Reports:
 
     def _opened(self, account_id: int, stored: StoredReport) -> Report:
         body = with_secrets(stored.definition, self._box.open(stored.secrets))
-        definition = read_definition(stored.name, body, self._ways, checked=True)
+        definition = read_definition(stored.name, body, self._ways)
         return Report(account_id, definition, stored.revision, stored.created_at, stored.updated_at)
