@@ -10,7 +10,7 @@ from addon.warehouse.compaction import carry_out
 from addon.warehouse.deletion import without_rows
 from addon.warehouse.delta import DataFile, DeltaLog
 from addon.warehouse.merge import Damaged
-from addon.warehouse.merge_plan import candidates, described, next_merge
+from addon.warehouse.merge_plan import Merge, candidates, described, next_merge
 from platform_core.base import failpoints
 from platform_core.base.logs import get_logger
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from addon.models.objects import ObjectStore
     from addon.models.tables import TableRef
+    from addon.warehouse.files import TableState
 
 FILE_DAMAGED = "table_file_damaged"
 log = get_logger(__name__)
@@ -40,6 +41,10 @@ class OpenTable:
         """Files that a merge found damaged; they are not merged."""
 
 
+def _plan(own: OpenTable, state: TableState) -> Merge | None:
+    return next_merge([file for file in candidates(state.files) if file.name not in own.damaged])
+
+
 class Rewriter:
     """Merges and deletes; thread-safe, blocking."""
 
@@ -55,6 +60,13 @@ class Rewriter:
         """Keep this process's merges from replacing files of the table meanwhile; may wait for one."""
         with self._opened(ref).rewriting:
             yield
+
+    def pays(self, ref: TableRef) -> bool:
+        """Tell whether there is a merge to do."""
+        own = self._opened(ref)
+        with own.lock:
+            state = own.log.state()
+        return state is not None and _plan(own, state) is not None
 
     def compact(self, ref: TableRef) -> int:
         """Do the merge that pays most now; return how many files it merged, 0 when none pays.
@@ -76,7 +88,7 @@ class Rewriter:
             identity = own.log.identity()
         if state is None:
             return 0
-        plan = next_merge([file for file in candidates(state.files) if file.name not in own.damaged])
+        plan = _plan(own, state)
         if plan is None:
             return 0
         failpoints.hit("compaction.pre")

@@ -271,6 +271,10 @@ class DeltaWarehouse:
         """Do the merge that pays most now; return how many files it merged (``Rewriter.compact``)."""
         return self.rewriter.compact(ref)
 
+    def merge_pays(self, ref: TableRef) -> bool:
+        """Tell whether ``compact`` would merge files; reads nothing but the table's log."""
+        return self.rewriter.pays(ref)
+
     def sweep(self) -> int:
         """Delete the files that no version has named for ``keep_s``; return how many were deleted.
 
@@ -303,6 +307,10 @@ class DeltaWarehouse:
     def reading(self) -> Lease:
         """Return an empty lease: what it fetches of a snapshot's files is there until it is closed."""
         return self.objects.lease()
+
+    def links(self, files: Sequence[Path], seconds: float) -> Sequence[str]:
+        """Return addresses by which others can read files of a snapshot for some time."""
+        return self.objects.links(files, seconds)
 
     def snapshot(self, ref: TableRef, version: int | None = None) -> Snapshot | None:
         """Pin the newest (or a named) version; None while nothing was ever committed.
@@ -340,6 +348,7 @@ class DeltaWarehouse:
             min_time=first,
             max_time=last,
             spans=files,
+            sizes=files.sizes.tolist(),
         )
 
     def version_at(self, ref: TableRef, seconds: float) -> int:
