@@ -12,6 +12,8 @@ from addon.models.moves import Located, TableMove
 from addon.models.tables import Column, Snapshot, TableRef
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from addon.models.objects import Lease
 
 

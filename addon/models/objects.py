@@ -99,6 +99,12 @@ class ObjectStore(Protocol):
     def lease(self) -> Lease:
         """Return a lease on no files yet."""
 
+    def links(self, paths: Sequence[Path], seconds: float) -> Sequence[str]:
+        """Return the address of each object, given by its local path: readable without further credentials.
+
+        Those of a remote store hold a signature that ends after ``seconds``: not for logs.
+        """
+
     def put_file(self, key: str, source: Path) -> int:
         """Store a finished local file under ``key``, durably, and remove ``source``; return its size.
 

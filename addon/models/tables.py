@@ -82,9 +82,17 @@ class Snapshot:
     max_time: int | None = None
     spans: Spans | None = None
     """Where ``files`` lie in time; None when that is not known."""
+    sizes: Sequence[int] | None = None
+    """The bytes of each of ``files``; None when they are not known."""
 
     def files_within(self, ranges: Sequence[Interval] | None) -> Sequence[Path]:
         """Return the files that may hold a row within one of ``ranges``; all of them for None."""
         if ranges is None or self.spans is None:
             return self.files
         return [self.files[position] for position in self.spans.meeting(ranges)]
+
+    def sizes_within(self, ranges: Sequence[Interval] | None) -> Sequence[int] | None:
+        """Return the bytes of each file that ``files_within`` returns; None when they are not known."""
+        if self.sizes is None or ranges is None or self.spans is None:
+            return self.sizes
+        return [self.sizes[position] for position in self.spans.meeting(ranges)]

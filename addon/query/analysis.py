@@ -20,13 +20,15 @@ from addon.query.pins import Pins
 from addon.query.results import result_file, writing_result
 from addon.query.saved_runs import ANALYSIS
 from addon.query.service import Prepared, Query, QueryService, shown_columns
+from addon.query.spark_place import SparkPlace, spark_place, write_pinned
 from addon.query.worker import QueryFailed, Reply, worker_uid
+from jobs.contracts.pinned import SUFFIX
 from jobs.registry import find
 from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
-from platform_core.base.sandbox.spec import Bind, Sandbox, SandboxSpec
+from platform_core.base.sandbox.spec import Bind, Network, Sandbox, SandboxSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from addon.models.accounts import Account
     from addon.models.tables import TableRef
+    from addon.query.books import Books
     from addon.store.jobs import JobStore
     from addon.warehouse.versions import Versions
 
@@ -69,8 +72,9 @@ class Computed:
 class Computation:
     """Computes one analysis in a folder: its inputs by SQL, then the analysis in a sandbox."""
 
-    def __init__(self, service: QueryService, sandbox: Sandbox) -> None:
-        """Read by ``service``, compute in ``sandbox``."""
+    def __init__(self, service: QueryService, sandbox: Sandbox, books: Books | None = None) -> None:
+        """Read by ``service``, compute in ``sandbox``; ``books`` has the inputs that nobody gives as SQL."""
+        self._books = books
         self._service = service
         self._sandbox = sandbox
 
@@ -95,6 +99,8 @@ class Computation:
         """
         params = request.params
         java = await asyncio.to_thread(java_home) if params["engine"] == "spark" else None
+        cluster = spark_place() if params["engine"] == "spark" else None
+        shown: list[Bind] = [] if cluster is None else [*cluster.binds]
         _make_anew(place)
         rows, read, runs = 0, {}, {}
         warnings: dict[str, None] = {}
@@ -103,32 +109,62 @@ class Computation:
             query = Query(
                 sql, params["dialect"], request.database, "parquet", scheduled=request.scheduled_time, at=at
             )
-            reply, prepared = await self._materialise(account, table, query, pins, place / "in", kill)
+            prepared = await self._prepare(account, table, query, pins)
             read[table], runs[table] = prepared.tables, list(prepared.compiled.runs.values())
-            rows += reply.rows
-            warnings |= dict.fromkeys(reply.warnings)
+            warnings |= dict.fromkeys(prepared.warnings)
+            files = await self._name_files(account, table, prepared, cluster, place / "in")
+            if files is None:
+                reply = await self._materialise(account, table, prepared, place / "in", kill)
+                rows += reply.rows
+            else:
+                shown += files
+        if not params["inputs"] and self._books is not None:
+            await self._books.write(account.id, place / "in")
         own(place, worker_uid(account.id))
-        await self._compute(account, params, place, java, kill, report)
+        direct = [table for table in params["inputs"] if (place / "in" / f"{table}{SUFFIX}").exists()]
+        await self._compute(account, params, place, java, cluster, shown, kill, report)
         shutil.rmtree(place / "in")
         shutil.rmtree(place / "tmp", ignore_errors=True)
         check_plain(place / "out")
         written = json.loads((place / "out" / "manifest.json").read_text())
+        self._service.meter(account.id, {}, written.get("cpu_seconds", 0.0))
+        rows += sum(written["rows_in"][table] for table in direct)
         manifest = completed(written, request, read, pins, at, runs)
         if kill.is_set():
             raise QueryFailed("killed", "The analysis was killed.")
         return Computed(manifest, rows, read, tuple(warnings))
 
-    async def _materialise(  # noqa: PLR0917  (one step of run)
-        self, account: Account, table: str, query: Query, pins: Pins, folder: Path, kill: asyncio.Event
-    ) -> tuple[Reply, Prepared]:
-        """Write an input's rows to a file; return what the query gave, and what it read."""
+    async def _prepare(self, account: Account, table: str, query: Query, pins: Pins) -> Prepared:
+        try:
+            return await self._service.prepare(account, query, pins)
+        except QueryFailed as error:
+            raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
+
+    async def _name_files(
+        self, account: Account, table: str, prepared: Prepared, cluster: SparkPlace | None, folder: Path
+    ) -> list[Bind] | None:
+        """Let a cluster read an input's files itself, where it can; return what the driver must be shown."""
+        if cluster is None:
+            return None
+        file, seconds = folder / f"{table}{SUFFIX}", account.plan.query_timeout_s
+        named = await asyncio.to_thread(
+            write_pinned, prepared, self._service.warehouse, cluster, file, seconds
+        )
+        if named is None:
+            return None
+        binds, size = named
+        self._service.meter(account.id, dict.fromkeys(prepared.tables, size), 0.0)
+        return binds
+
+    async def _materialise(
+        self, account: Account, table: str, prepared: Prepared, folder: Path, kill: asyncio.Event
+    ) -> Reply:
+        """Write an input's rows to a file; return what the query gave."""
         with (folder / f"{table}.parquet").open("wb") as file:
             try:
-                prepared = await self._service.prepare(account, query, pins)
-                reply = await self._service.run_prepared(account, prepared, file.fileno(), kill)
+                return await self._service.run_prepared(account, prepared, file.fileno(), kill)
             except QueryFailed as error:
                 raise QueryFailed(error.kind, f"Input {table}: {error.message}", hint=error.hint) from error
-        return reply, prepared
 
     async def _compute(  # noqa: PLR0917  (one step of run)
         self,
@@ -136,13 +172,15 @@ class Computation:
         params: Mapping[str, Any],
         place: Path,
         java: Path | None,
+        cluster: SparkPlace | None,
+        shown: Sequence[Bind],
         kill: asyncio.Event,
         report: Report,
     ) -> None:
         root = _INSIDE if self._sandbox.isolation.own_files else str(place)
         with (place / "stderr").open("w+b") as errors:
             process = await self._sandbox.spawn(
-                _spec(params, account, place, root, java),
+                _spec(params, account, place, root, java, cluster, shown),
                 stdout=errors.fileno(),
                 stderr=errors.fileno(),
             )
@@ -180,17 +218,18 @@ class AnalysisExecution:
         results: Path,
         versions: Versions | None = None,
         jobs: JobStore | None = None,
+        books: Books | None = None,
     ) -> None:
         """Work below ``scratch``, in one folder per account and execution; pin versions in ``versions``.
 
         The rows of the main output go below ``results``, as those of a query do. ``jobs`` is told how far
-        each execution has come.
+        each execution has come. ``books`` has what the analysis ``usage`` reads.
         """
         self._results = results
         self._jobs = jobs
         self._versions = versions
         self._service = service
-        self._computation = Computation(service, sandbox)
+        self._computation = Computation(service, sandbox, books)
         self._scratch = scratch
 
     async def run(self, account: Account, job: Job, kill: asyncio.Event) -> JobOutcome:
@@ -272,10 +311,17 @@ def check_plain(folder: Path) -> None:
         raise QueryFailed("query", "The analysis left something other than files.")
 
 
-def _spec(
-    params: Mapping[str, Any], account: Account, place: Path, root: str, java: Path | None
+def _spec(  # noqa: PLR0917  (what a sandbox is made from)
+    params: Mapping[str, Any],
+    account: Account,
+    place: Path,
+    root: str,
+    java: Path | None,
+    cluster: SparkPlace | None,
+    shown: Sequence[Bind],
 ) -> SandboxSpec:
-    inputs = [f"--input={table}={root}/in/{table}.parquet" for table in params["inputs"]]
+    files = sorted(file.name for file in (place / "in").iterdir())
+    inputs = [f"--input={file.partition('.')[0]}={root}/in/{file}" for file in files]
     temporary = f"{root}/tmp"  # noqa: S108  (below the job's own folder)
     environment = {
         "PYTHONPATH": python_path(),
@@ -284,8 +330,7 @@ def _spec(
         "HOME": temporary,
         "TMPDIR": temporary,
         "SPARK_LOCAL_DIRS": temporary,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
+        **({"SPARK_LOCAL_IP": "127.0.0.1"} if cluster is None else cluster.environment),
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",
     }
@@ -305,9 +350,11 @@ def _spec(
         binds=[
             *python_binds(["jobs"]),
             *(java_binds(java) if java is not None else ()),
+            *shown,
             Bind(place, root, writable=True),
         ],
-        hostname="analysis",
+        hostname="analysis" if cluster is None else cluster.hostname,
+        network=Network.NONE if cluster is None else cluster.network,
         memory_bytes=_MEMORY,
         max_pids=_MAX_PIDS,
     )

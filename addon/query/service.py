@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from addon.models.accounts import Account, Identity
     from addon.models.catalog import TableInfo
     from addon.models.ingest import Ingestor, Warehouse
+    from addon.models.objects import Lease
     from addon.models.tables import Snapshot, TableRef
     from addon.query.as_of import AsOf
+    from addon.query.metering import Metering
+    from addon.query.pruning import Ranges
     from addon.query.saved_runs import RunRef, SavedRuns
     from addon.query.workers import WorkerPool
     from addon.store.catalog import SqlCatalog
@@ -115,11 +118,13 @@ class Prepared:
 
     def files(self, name: str) -> Sequence[Path]:
         """Return the files of a table that can have rows which the query asks for."""
-        pinned = self.pinned[name]
-        ranges = self.compiled.ranges.get(name)
-        if ranges is None and pinned.since is not None:
-            ranges = ((pinned.since, LAST),)
-        return [] if pinned.snapshot is None else pinned.snapshot.files_within(ranges)
+        snapshot = self.pinned[name].snapshot
+        return [] if snapshot is None else snapshot.files_within(self.ranges(name))
+
+    def ranges(self, name: str) -> Ranges | None:
+        """Return the times of a table's rows that the query can ask for; None for all."""
+        since, ranges = self.pinned[name].since, self.compiled.ranges.get(name)
+        return ((since, LAST),) if ranges is None and since is not None else ranges
 
 
 class QueryService:
@@ -134,8 +139,13 @@ class QueryService:
         clock: Clock,
         *,
         saved: SavedRuns | None = None,
+        metering: Metering | None = None,
     ) -> None:
-        """Take the ports that a query passes; without ``saved``, there are no runs to read."""
+        """Take the ports that a query passes.
+
+        Without ``saved``, there are no runs to read; without ``metering``, nobody counts what queries cost.
+        """
+        self._metering = metering
         self._saved = saved
         self._catalog = catalog
         self._compiler = Compiler(catalog)
@@ -144,6 +154,11 @@ class QueryService:
         self._ingestor = ingestor
         self._pool = pool
         self._clock = clock
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """Where the tables are."""
+        return self._warehouse
 
     @property
     def pool(self) -> WorkerPool:
@@ -219,13 +234,22 @@ class QueryService:
         async with self._pool.lend(account) as worker:
             files = {name: list(prepared.files(name)) for name in prepared.pinned}
             with self._warehouse.reading() as lease:
-                await asyncio.to_thread(lease.fetch, [path for paths in files.values() for path in paths])
+                sizes = await asyncio.to_thread(_fetched, lease, files)
                 views = {name: _view(worker, prepared, name, files[name]) for name in files}
                 views |= {name: run_view(worker.path_inside(file)) for name, file in prepared.runs.items()}
                 request = Request(prepared.sql, views, query.form, query.max_bytes)
                 timeout = account.plan.query_timeout_s
                 reply = await worker.run(request, result_fd, timeout_s=timeout, kill=kill)
+        read: Counter[TableRef] = Counter()
+        for name, size in sizes.items():
+            read[prepared.compiled.views[name]] += size
+        self.meter(account.id, read, reply.cpu)
         return replace(reply, warnings=prepared.warnings)
+
+    def meter(self, account_id: int, read: Mapping[TableRef, int], cpu_s: float) -> None:
+        """Count what a query, or the computing of an analysis, cost: bytes by table, processor seconds."""
+        if self._metering is not None:
+            self._metering.note(account_id, read, cpu_s)
 
     async def rows_of(self, account: Account, file: Path, result_fd: int, kill: asyncio.Event) -> Reply:
         """Write the rows of a run's output to ``result_fd``, as a query's; in the order of the file.
@@ -286,6 +310,12 @@ def _view(worker: Worker, prepared: Prepared, name: str, files: Sequence[Path]) 
     places = (FILE, ROW) if name == prepared.compiled.target else None
     paths = [worker.path_inside(Path(file)) for file in files]
     return table_view(pinned.info, pinned.snapshot, paths, since=pinned.since, places=places)
+
+
+def _fetched(lease: Lease, files: Mapping[str, Sequence[Path]]) -> dict[str, int]:
+    """Make sure that the files are here; return how many bytes each view has of them."""
+    lease.fetch([path for paths in files.values() for path in paths])
+    return {name: sum(path.stat().st_size for path in paths) for name, paths in files.items()}
 
 
 def run_view(path: str) -> str:

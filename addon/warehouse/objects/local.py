@@ -85,6 +85,11 @@ class LocalObjects:
         """Return a lease that has nothing to do."""
         return LocalLease(self._verified)
 
+    def links(self, paths: Sequence[Path], seconds: float) -> Sequence[str]:
+        """Return ``file://`` addresses, for whoever may read the folder."""
+        del seconds
+        return [path.absolute().as_uri() for path in paths]
+
     def put_file(self, key: str, source: Path) -> int:
         """Sync a draft, give it its name, sync the folder.
 

@@ -28,13 +28,14 @@ from addon.warehouse.objects.cache import CacheLease, FileCache
 from platform_core.base.errors import InvalidInput, NotFound, OutOfSpace, SluiceError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _CONNECT_S, _REQUEST_S, _RETRY_S = 5, 120, 30
 _RETRIES = 4
 _TIDY_S = 900.0
 _CHUNK = 4 << 20
+_MAX_SIGNED_S = 7 * 86_400.0
 _HINT = "Retry after 5 seconds."
 _FULL = re.compile(r"\b507\b|StorageFull|InsufficientStorage|QuotaExceeded|No space left")
 _REMOTE = re.compile(r"Generic S3 error|HTTP error|error sending request|Server returned")
@@ -145,6 +146,15 @@ class S3Objects:
     def lease(self) -> CacheLease:
         """Return a lease on cached files."""
         return CacheLease(self._cache)
+
+    def links(self, paths: Sequence[Path], seconds: float) -> Sequence[str]:
+        """Return signed addresses; at most for a week, which is the protocol's limit."""
+        keys = [self._cache.key(path) for path in paths]
+        with self._asking(keys[0] if keys else ""):
+            signed: Sequence[str] = obstore.sign(
+                self._store, "GET", keys, timedelta(seconds=min(seconds, _MAX_SIGNED_S))
+            )
+        return signed
 
     # Objects
     # ----------------------------------------------------------------------------------------------------
