@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from addon.api.app import Application
@@ -104,19 +105,23 @@ def _local_account(accounts: AccountStore, credentials: Credentials) -> tuple[in
     return account.id, key
 
 
-def _fleet(settings: Settings, database: Database, credentials: Credentials, clock: Clock) -> Fleet | None:
+def _fleet(
+    settings: Settings, database: Database, credentials: Credentials, clock: Clock, own: Path
+) -> Fleet | None:
     """Return the fleet's rooms where the database is a server, which others may use too."""
     if not database.shared:
         return None
     secret = credentials.derived("fleet", "nodes")
-    return Fleet(database, clock, settings.folder, settings.shared, secret)
+    return Fleet(database, clock, own, settings.shared, secret)
 
 
 class Addon:
     """The running add-on: ``start``, then serve ``application``, then ``close``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, aside: Path | None = None) -> None:
         """Make every room.
+
+        ``aside`` is a folder for the log and the identity of a second process on the same home.
 
         Raises:
             InvalidInput: `initialise` was not called, or the roles are not valid.
@@ -129,10 +134,11 @@ class Addon:
         results, scratch = settings.shared / "results", settings.shared / "scratch"
         for place in (results, scratch):
             place.mkdir(exist_ok=True, mode=0o700)
-        fleet = self._fleet = _fleet(settings, self._database, credentials, clock)
+        own = aside or folder
+        fleet = self._fleet = _fleet(settings, self._database, credentials, clock, own)
         accounts, resources = AccountStore(self._database, clock), ResourceStore(self._database, clock)
         # Another node may rename, drop and make again at any time: what is remembered would be wrong.
-        catalog = SqlCatalog(self._database, clock, KEEP_S if fleet is None else 0.0)
+        catalog = SqlCatalog(self._database, clock, KEEP_S if fleet is None and aside is None else 0.0)
         jobs = JobStore(self._database, clock)
         audit = AuditLog(self._database, clock)
         objects = open_objects(settings.store(), folder)
@@ -140,7 +146,7 @@ class Addon:
         self._warehouse = DeltaWarehouse(objects, places=catalog.place, keep_s=keep_s, clock=clock)
         uploads = SqlUploadLedger(self._database)
         self._ingest = IngestService(
-            folder / "wal",
+            own / "wal",
             self._warehouse,
             catalog,
             uploads,
@@ -216,7 +222,7 @@ class Addon:
             self._warehouse,
             purging,
             self._pool,
-            (results, scratch, self._reports.root),
+            (results, scratch, *self._reports.folders_of_accounts),
             (
                 self._ingest.erase,
                 self._bulk.erase,

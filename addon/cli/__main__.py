@@ -13,6 +13,7 @@ import typer
 
 from addon.cli.failures import Exit, Failure
 from addon.cli.ports import DEFAULT_BASE
+from addon.cli.schedule_options import schedules
 
 app = typer.Typer(
     help="Sluice: log and event analytics with the dyno platform it plugs into.",
@@ -20,6 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(schedules, name="schedule")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="The home folder (default: $SLUICE_HOME, else ~/.sluice).")
@@ -219,7 +222,7 @@ def replay(
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Send again what was put aside, once its cause is mended; nothing may run on the home folder."""
+    """Send again what was put aside, once its cause is mended; also while the service runs."""
     from addon.cli.upkeep import upkeep
 
     options = ["--dead-letters"] if dead_letters else []

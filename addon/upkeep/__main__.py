@@ -180,9 +180,12 @@ def _replay(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _replayed(settings: Settings, account_ids: set[int], *, letters: bool) -> dict[str, Any]:
+    """Replay by way of a log of its own: the service on this home may run, and has locked its own."""
+    aside = settings.folder / "replay"
+    aside.mkdir(exist_ok=True, mode=0o700)
     database = open_database(settings)
     try:
-        async with Addon(settings).ingesting() as (service, warehouse):
+        async with Addon(settings, aside=aside).ingesting() as (service, warehouse):
             again = Replay(service, warehouse, SqlCatalog(database, SystemClock()))
             wal = settings.folder / "wal"
             identity = json.loads(await asyncio.to_thread((wal / "writer.json").read_bytes))
@@ -218,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="restore a backup into an empty home")
     restore.add_argument("backup", type=Path, metavar="BACKUP")
     restore.set_defaults(run=_restore)
-    replay = commands.add_parser("replay", help="send what was put aside again; the service must be stopped")
+    replay = commands.add_parser("replay", help="send what was put aside again, also while the service runs")
     replay.add_argument("--dead-letters", action="store_true", help="the dead letters too")
     replay.set_defaults(run=_replay)
     forget = commands.add_parser("forget-node", help="forget a node of the fleet that does not come back")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 VERSION = 1
 _PARTIAL = ".partial-"
-_ELSEWHERE = frozenset({"addon.db", "wal", "warehouse", "scratch", "spill", "object-cache*"})
+_ELSEWHERE = frozenset({"addon.db", "wal", "warehouse", "scratch", "spill", "object-cache*", "replay"})
 """Names (patterns) in the add-on's folder that are copied by other means, or not at all."""
 _NOT_KEPT = frozenset({"logs", "up.lock", "env.sh", "dynos", "build", "spill", "addon"})
 """Names in the home that say something about running processes only, or are made anew."""

@@ -64,16 +64,19 @@ class Replay:
 
     async def quarantine(self, folder: Path, key: int) -> Replayed:
         """Send every file of the quarantine again; ``key`` seeds the log's CRCs."""
-        done, finished = Replayed(), []
+        done, finished, accounts = Replayed(), [], set()
         for path in await asyncio.to_thread(_files, folder):
             refused = done.refused
             if path.suffix == ".parquet":
                 await asyncio.to_thread(self._commit, path, done)
             for batch in await asyncio.to_thread(_batches, path, key):
                 await self._send(batch, path.name, done)
+                accounts.add(batch.account_id)
             if done.refused == refused:
                 finished.append(path)
-        for path in finished:  # accepted batches are in the log by now, so nothing hangs on these files
+        for account_id in accounts:
+            await self.ingestor.flush(account_id)
+        for path in finished:  # what was accepted is in the tables by now: nothing hangs on these files
             await asyncio.to_thread(path.unlink)
             log.info(REPLAYED, file=path.name)
         done.files = len(finished)

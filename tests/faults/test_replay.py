@@ -9,8 +9,10 @@ import pytest
 
 from addon.ingest import flusher, service
 from addon.models.ingest import Batch, BodyKind
+from addon.provisioning.credentials import ensure_credentials
 from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
+from addon.upkeep import __main__ as commands
 from addon.upkeep.replay import Replay, Replayed
 from addon.warehouse.store import DeltaWarehouse
 from platform_core.base.clock import SystemClock
@@ -84,6 +86,41 @@ def test_a_quarantined_batch_comes_back_once(home: Path, monkeypatch: pytest.Mon
         assert (done.files, done.refused) == (1, 0)
         assert len(ids) == len(set(ids)) == 3 * ROWS
         assert not kept.exists()
+
+
+def test_a_replay_runs_beside_the_service_on_the_same_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "home" / "addon"
+    durable_home.make(folder)
+    ensure_credentials(folder / "credentials.json")
+    monkeypatch.setattr(service, "_RETRY_S", 0.01)
+    monkeypatch.setattr(commands, "configure_logs", lambda: None)
+    with monkeypatch.context() as bug:
+        bad = failing(flusher.decode_records, lambda *_: True)
+        bug.setattr(flusher, "decode_records", bad)
+        assert asyncio.run(put_aside(folder, [batch("a"), batch("b")])) == 2
+
+    async def main() -> list[str]:
+        async with durable_home.opened(folder) as parts:
+            await parts.service.append(batch("c"))
+            replaying = asyncio.create_task(
+                asyncio.to_thread(commands.main, ["replay", "--home", str(tmp_path / "home")])
+            )
+            number = 0
+            while not replaying.done():
+                await parts.service.append(batch(f"beside-{number}"))
+                await parts.service.flush(REF.account_id)
+                number += 1
+            assert await replaying == 0
+            assert {parts.service.stats.duplicates, parts.service.stats.flush_failures} == {0}
+            rows = durable_home.ids(parts.warehouse)
+            assert len(rows) == (3 + number) * ROWS
+            return rows
+
+    ids = asyncio.run(main())
+    assert len(set(ids)) == len(ids)
+    assert not list((folder / "wal" / "quarantine").iterdir())
 
 
 def test_quarantined_rows_come_back_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
