@@ -28,6 +28,11 @@ class Refused(SluiceError):
 class NotDelivered(Unavailable):
     """The receiver was not reached, or is busy: another attempt may succeed."""
 
+    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
+        """Take what happened, and how many seconds the receiver asks to be left alone."""
+        super().__init__(message)
+        self.after_s = after_s
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from addon.schedules.deliveries.egress import Egress
+from addon.schedules.deliveries.files import FileDelivery
 from addon.schedules.deliveries.mail import MailDelivery, SmtpServer
+from addon.schedules.deliveries.postgres import PostgresDelivery
 from addon.schedules.deliveries.table import TableDelivery
+from addon.schedules.deliveries.webhook import WebhookDelivery
 from addon.schedules.reports.computing import ReportComputation
 from addon.schedules.reports.execution import ReportExecution
 from addon.schedules.reports.folders import ReportFolders
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from platform_core.base.clock import Clock
     from platform_core.base.sandbox.spec import Sandbox
 
+EXPORTS = "exports"
+"""Of the same folder: what deliveries leave in files, one sub-folder per account id."""
 FOLDER = "reports"
 """Of the folder that all nodes share: finished runs, one sub-folder per account id."""
 
@@ -57,7 +62,8 @@ class ReportRooms:
     outbox: Outbox
     folders: ReportFolders
     execution: ReportExecution
-    root: Path
+    folders_of_accounts: tuple[Path, ...]
+    """They hold one sub-folder per account id."""
 
 
 def assemble_reports(  # noqa: PLR0917  (the ports of one room)
@@ -81,7 +87,10 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     egress = Egress(places.egress_allow)
     found: tuple[Delivery, ...] = (
         MailDelivery(egress, places.smtp, places.smtp_authorities),
+        WebhookDelivery(egress, clock),
         TableDelivery(ingestor, catalog, clock),
+        PostgresDelivery(egress),
+        FileDelivery(egress, places.shared / EXPORTS),
     )
     ways = {one.type: one for one in found}
     store, folders = ReportStore(database, clock), ReportFolders(root)
@@ -96,4 +105,4 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
         folders,
         places.scratch,
     )
-    return ReportRooms(reports, store, outbox, folders, execution, root)
+    return ReportRooms(reports, store, outbox, folders, execution, (root, places.shared / EXPORTS))

@@ -121,7 +121,7 @@ class Outbox:
         except (Refused, UserError) as error:
             await self._failed(claimed, str(error), final=True)
         except SluiceError as error:
-            await self._failed(claimed, str(error), final=False)
+            await self._failed(claimed, str(error), final=False, after_s=getattr(error, "after_s", 0.0))
         except TimeoutError:
             await self._failed(claimed, f"No end within {_ATTEMPT_S:.0f} s.", final=False)
         except Exception:  # noqa: BLE001  (one delivery's crash is its own)
@@ -148,10 +148,11 @@ class Outbox:
         parcel = Parcel(account, report.definition.title, run, folder, facts, one.key, link)
         await self._ways[one.type].deliver(parcel, target.settings)
 
-    async def _failed(self, claimed: Claimed, error: str, *, final: bool) -> None:
+    async def _failed(self, claimed: Claimed, error: str, *, final: bool, after_s: float = 0.0) -> None:
         one = claimed.delivery
         over = final or one.attempts > len(PAUSES_S)
-        next_at = None if over else self._clock.now() + PAUSES_S[one.attempts - 1]
+        pause = 0.0 if over else max(PAUSES_S[one.attempts - 1], after_s)
+        next_at = None if over else self._clock.now() + pause
         _log.warning(
             "report_delivery_failed",
             run_id=one.run_id,
