@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,146 +15,12 @@ from addon.warehouse.scan.compiler import compiler
 from addon.warehouse.scan.library import kernel
 from addon.warehouse.schema import MAX_COLUMNS, TableSchema
 from addon.warehouse.typed import Typed, Typer
+from tests.typing_oracle import DECEIVING, KEYS, SCHEMA, TEXTS, check, line_of, line_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KINDS = {"i": "long", "d": "double", "b": "boolean", "s": "string", "j": "json"}
-SCHEMA = TableSchema().with_columns(KINDS.items())
-TEXTS = [
-    "0",
-    "1",
-    "-1",
-    "-0",
-    "1.0",
-    "1.5",
-    "1e3",
-    "1E3",
-    "-2.5e-3",
-    "12345678901234567890",
-    "1e400",
-    "-1e400",
-    "1e22",
-    str(2**53 - 1),
-    str(2**53),
-    str(2**53 + 1),
-    str(2**63 - 1),
-    str(2**63),
-    str(-(2**63)),
-    str(-(2**63) - 1),
-    str(2**64),
-    "0.1",
-    "1e-400",
-    "123456789012345678901234567890",
-    '""',
-    '"12"',
-    '"1.5"',
-    '"true"',
-    '"nan"',
-    '"Infinity"',
-    '"x"',
-    '"\\u0000"',
-    '"\\u00e9\\ud83d\\ude00"',
-    '"a\\"b\\\\c/d"',
-    "true",
-    "false",
-    "null",
-    "{}",
-    "[]",
-    '{"a":1}',
-    '{"a":{"b":[1,2,{"c":null}]}}',
-    '[1,null,"x"]',
-    '{"":""}',
-]
-KEYS = [
-    *KINDS,
-    "new",
-    "NEW",
-    "I",
-    "a.b",
-    "$x",
-    "/y",
-    "~z",
-    "un known",
-    "'q'",
-    "rn",
-    "l",
-    "c0",
-    "_overflow",
-    "é",
-    "",
-]
 MEMBERS = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TEXTS)), max_size=6)
-INTEGER = re.compile(r"-?\d+")
-
-
-def line_of(members: list[tuple[str, str]]) -> str:
-    return "{" + ",".join(f"{json.dumps(key)}:{text}" for key, text in members) + "}"
-
-
-def is_number(text: str) -> bool:
-    return text[0] in "-0123456789"
-
-
-def fits_long(text: str) -> bool:
-    return bool(INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
-
-
-def fits_double(text: str) -> bool:
-    if not is_number(text) or not math.isfinite(float(text)):
-        return False
-    return abs(float(text)) < 2**53 or not INTEGER.fullmatch(text) or int(float(text)) == int(text)
-
-
-def fits(kind: str, text: str) -> bool:
-    if kind == "long":
-        return fits_long(text)
-    if kind == "double":
-        return fits_double(text)
-    return kind != "boolean" or text in {"true", "false"}
-
-
-def same(value: Any, text: str, kind: str) -> bool:
-    """Tell whether a column's value is what the text says."""
-    if kind == "json" or (kind == "string" and text[0] != '"'):
-        return bool(json.loads(value) == json.loads(text))
-    return bool(value == json.loads(text))
-
-
-def shown(row: dict[str, Any], result: Typed, key: str) -> Any:
-    """Return a logical column's value as the view puts it together."""
-    column = result.schema.keys()[key]
-    values = (row[name] for name, _ in reversed(column.stored))
-    return next((value for value in values if value is not None), None)
-
-
-def check(batch: list[list[tuple[str, str]]], result: Typed) -> None:
-    """Compare every row with the oracle: each value in its column or the overflow, nothing else anywhere."""
-    assert result.rejected == []
-    assert result.table.num_rows == len(batch)
-    columns = result.schema.keys()
-    for members, row in zip(batch, result.table.to_pylist(), strict=True):
-        assert row["time"] == 77
-        last = dict(members)
-        overflow = json.loads(row["_overflow"] or "{}")
-        earlier = overflow.pop("_duplicates", {})
-        for key, text in last.items():
-            column = columns.get(key)
-            if text == "null":
-                assert key not in overflow
-                assert column is None or shown(row, result, key) is None
-            elif column is not None and any(fits(kind, text) for _, kind in column.stored):
-                assert same(shown(row, result, key), text, column.type), (key, text, column.type, row)
-                assert key not in overflow
-            else:
-                assert column is None or shown(row, result, key) is None, (key, text, row)
-                assert overflow.pop(key) == json.loads(text)
-        for key, texts in earlier.items():
-            assert texts == [json.loads(text) for name, text in members if name == key][:-1]
-        assert set(earlier) == {key for key, _ in members if [name for name, _ in members].count(key) > 1}
-        assert overflow == {}
-        absent = set(columns) - set(last) - {"time"}
-        assert all(shown(row, result, key) is None for key in absent)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["kernel", "sql"])
@@ -206,35 +70,6 @@ def test_any_batch_keeps_every_value_when_nulls_are_counted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typed, "_MANY_ROWS", 1)
         check(batch, run(sql_typer, batch, SCHEMA))
-
-
-def line_with(members: list[tuple[str, str]], blank: str) -> str:
-    """Return an object with blanks around its colons and commas, and a key's slash escaped."""
-    return (
-        "{"
-        + f"{blank},{blank}".join(
-            json.dumps(key).replace("/", "\\/") + f"{blank}:{blank}{text}" for key, text in members
-        )
-        + "}"
-    )
-
-
-DECEIVING = [
-    '":"',
-    '" :"',
-    '":\\":"',
-    '"\\":x"',
-    '"x\\\\"',
-    '"\\u0022\\u003a"',
-    '"\\u003a"',
-    '["\\u003a"]',
-    '{"a":1,"a":2}',
-    '{"x" :1}',
-    '[{"a":":"},{"b\\"":":"}]',
-    '{"\\u0022:":1}',
-    '"a : b"',
-    '": ,\\":"',
-]
 
 
 def test_counting_keys_deceives_the_oracle_in_no_stretch(
