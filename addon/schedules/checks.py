@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from addon.models.schedules import MAX_CATCH_UP, REPORT, ScheduleSpec
 from addon.models.tables import check_name
-from addon.query.analysis import ANALYSIS
 from addon.query.analysis_request import check_request
 from addon.query.dialects import DIALECTS
+from addon.query.saved_runs import ANALYSIS
 from addon.schedules.cron import Cron
 from platform_core.base.errors import InvalidInput, TooLarge
 
@@ -21,6 +20,8 @@ DEFAULT_CATCH_UP: Mapping[str, int] = {REPORT: 1}
 """How many missed slots run by job type, where the user does not say: of reports, the newest one."""
 OTHERS_CATCH_UP = 24
 """The same for the other types: each of their slots may fill a part of a table of its own."""
+ANALYSIS_FIELDS = frozenset({"inputs", "params", "engine", "dialect", "pin", "snapshots"})
+"""What the params of a scheduled analysis may hold; the rest is the schedule's own, or is no schedule's."""
 MAX_NAME = 255
 MAX_QUERY = 1 << 20
 """Characters."""
@@ -34,8 +35,8 @@ def default_catch_up(kind: str) -> int:
     return DEFAULT_CATCH_UP.get(kind, OTHERS_CATCH_UP)
 
 
-def check_spec(spec: ScheduleSpec, now: float) -> ScheduleSpec:
-    """Return a definition as it is kept; ``now`` is Unix seconds.
+def check_spec(spec: ScheduleSpec, now: float) -> None:
+    """Check a definition; ``now`` is Unix seconds.
 
     Raises:
         InvalidInput: a field is not what it may be, or the cron never fires.
@@ -59,7 +60,7 @@ def check_spec(spec: ScheduleSpec, now: float) -> ScheduleSpec:
     cron = Cron(spec.cron or "@daily", spec.timezone)  # the zone is checked in any case
     if spec.cron and cron.following(now) is None:
         raise InvalidInput(f"The cron expression {spec.cron!r} never fires.")
-    return _checked_params(spec)
+    _check_params(spec)
 
 
 def _check_name(name: str) -> None:
@@ -82,11 +83,16 @@ def _check_numbers(spec: ScheduleSpec) -> None:
             raise InvalidInput(f"The parameter {name} must be {values[0]} to {values[-1]}, not {value}.")
 
 
-def _checked_params(spec: ScheduleSpec) -> ScheduleSpec:
+def _check_params(spec: ScheduleSpec) -> None:
     if spec.type == ANALYSIS:
-        return replace(spec, params=check_request(spec.query, spec.params))
-    if spec.type in DIALECTS and spec.params:
+        unknown = sorted(set(spec.params) - ANALYSIS_FIELDS)
+        if unknown:
+            raise InvalidInput(
+                f"The params of a scheduled analysis have no field {unknown[0][:80]!r}.",
+                hint=f"They have {', '.join(sorted(ANALYSIS_FIELDS))}.",
+            )
+        check_request(spec.query, spec.params)
+    elif spec.type in DIALECTS and spec.params:
         raise InvalidInput(
             "A scheduled query takes no params.", hint="They are for the types analysis and report."
         )
-    return spec

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from addon.models.jobs import JobRequest
 from addon.models.schedules import SlotPlan
-from addon.query.analysis import ANALYSIS
+from addon.query.analysis_request import check_request
+from addon.query.saved_runs import ANALYSIS
 from addon.schedules.cron import Cron
+from platform_core.base.errors import UserError
+from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from addon.models.accounts import Plan
     from addon.models.schedules import Schedule, ScheduleSpec
+
+ANALYSIS_CHANGED = "scheduled_analysis_does_not_fit_any_more"
+_log = get_logger(__name__)
 
 
 def first_slot(spec: ScheduleSpec, now: float) -> int | None:
@@ -31,10 +39,9 @@ def plan_slot(schedule: Schedule, now: float) -> SlotPlan | None:
     if first is None or first > until:
         return None
     cron = Cron(spec.cron, spec.timezone)
-    due, skipped = cron.due(first, until, spec.catch_up)
-    if not due:  # the zone's rules changed since the slot was written down
-        due = [first]
-    return SlotPlan(due[0], cron.following(due[0]), skipped)
+    # Nothing is found when the zone's rules have changed since the slot was written down.
+    slot = next(iter(cron.newest(first, until, spec.catch_up)), first)
+    return SlotPlan(slot, cron.following(slot), cron.count(first, slot))
 
 
 def job_of(schedule: Schedule, slot: int, plan: Plan) -> JobRequest:
@@ -46,8 +53,18 @@ def job_of(schedule: Schedule, slot: int, plan: Plan) -> JobRequest:
         database=spec.database,
         query=f"{ANALYSIS} {spec.query}" if spec.type == ANALYSIS else spec.query,
         max_running=plan.concurrent_queries,
-        params=spec.params,
+        params=_params(spec),
         priority=spec.priority,
         retry_limit=spec.retry_limit,
         scheduled_time=slot,
     )
+
+
+def _params(spec: ScheduleSpec) -> Mapping[str, Any]:
+    if spec.type != ANALYSIS:
+        return spec.params
+    try:
+        return check_request(spec.query, spec.params)
+    except UserError as error:  # it was right when it was scheduled; the job shall say what is wrong now
+        _log.warning(ANALYSIS_CHANGED, analysis=spec.query, error=str(error))
+        return {"name": spec.query, "inputs": {}, "params": {}, "engine": "duckdb", "dialect": "duckdb"}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_RUNS = 9
 """Slots of one call of :meth:`Schedules.run`; as Treasure Data has it."""
 _ATTEMPTS = 5
+_LOOK_BACK_S = 10 * 366 * 86_400
 _RESTARTING = frozenset({"cron", "timezone"})
 
 
@@ -51,7 +52,7 @@ class Schedules:
             InvalidInput, NotFound, TooLarge: see :func:`check_spec`; or the plan's limit is reached.
             Conflict: there is one of this name.
         """
-        spec = self._checked(account, spec)
+        self._check(account, spec)
         if self._store.count(account.id) >= account.plan.schedules:
             raise InvalidInput(
                 f"The plan {account.plan.name} has {account.plan.schedules} schedules, and all are in use.",
@@ -75,7 +76,7 @@ class Schedules:
             spec = replace(old.spec, **changes)
             if spec.type != old.spec.type and "params" not in changes:
                 spec = replace(spec, params={})
-            spec = self._checked(account, spec)
+            self._check(account, spec)
             anew = any(getattr(spec, field) != getattr(old.spec, field) for field in _RESTARTING)
             anew = anew or spec.enabled != old.spec.enabled or changes.get("enabled") is True
             following = first_slot(spec, self._clock.now()) if anew else old.next_slot
@@ -84,11 +85,10 @@ class Schedules:
                 return changed
         raise Unavailable("The schedule is changed by others all the time.", hint="Retry after 1 second.")
 
-    def _checked(self, account: Account, spec: ScheduleSpec) -> ScheduleSpec:
-        spec = check_spec(spec, self._clock.now())
+    def _check(self, account: Account, spec: ScheduleSpec) -> None:
+        check_spec(spec, self._clock.now())
         if spec.type == REPORT and self._check_report is not None:
             self._check_report(account, spec)
-        return spec
 
     def delete(self, account: Account, name: str) -> Schedule:
         """Delete a schedule; jobs that it issued stay.
@@ -116,6 +116,14 @@ class Schedules:
             return []
         cron = Cron(schedule.spec.cron, schedule.spec.timezone)
         return [schedule.next_slot, *islice(cron.after(schedule.next_slot), most - 1)]
+
+    def last_slot(self, schedule: Schedule) -> int | None:
+        """Return the newest slot of its cron that has passed, Unix seconds; None without a cron."""
+        spec, now = schedule.spec, self._clock.now()
+        if not spec.cron:
+            return None
+        found = Cron(spec.cron, spec.timezone).newest(max(0, int(now) - _LOOK_BACK_S), now, 1)
+        return found[0] if found else None
 
     def run(self, account: Account, name: str, since: int, number: int) -> Sequence[tuple[int, Job]]:
         """Issue jobs for the next ``number`` slots from ``since`` on (Unix seconds), beside the slots' own.

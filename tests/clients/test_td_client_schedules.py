@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tdclient.errors
+from typer.testing import CliRunner
 
+from addon.cli.__main__ import app
+from addon.cli.failures import Exit, Failure
 from tests.clients.td_addon import Running, start, stop
 from tests.ports import free_base
 
@@ -154,3 +158,39 @@ def test_bad_definitions_are_refused_with_their_reasons(client: tdclient.Client)
         client.create_schedule("bad", definition(database="nowhere"))
     with pytest.raises(tdclient.errors.NotFoundError, match="bad"):
         client.run_schedule("bad", NOON)
+
+
+def sluice(addon: Running, *words: str) -> str:
+    """Run a command of `sluice schedule` in this process; return what it prints."""
+    env = {"TD_API_SERVER": addon.url, "TD_API_KEY": addon.keys["td_api_key"]}
+    done = CliRunner().invoke(app, ["schedule", *words], env=env)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_sluice_command_makes_runs_shows_and_changes_schedules(
+    addon: Running, client: tdclient.Client
+) -> None:
+    name, sql = "every morning/1", "SELECT TD_SCHEDULED_TIME() AS slot"
+    given = ("--cron", "0 9 * * *", "--timezone", "Asia/Tokyo", "-d", "shop", "--query", sql)
+    (made,) = json.loads(sluice(addon, "create", name, *given, "--catch-up", "2", "--json"))
+    assert (made["type"], made["catch_up"], made["enabled"]) == ("presto", 2, True)
+    (shown,) = json.loads(sluice(addon, "show", name, "--json"))
+    assert len(shown["next_times"]) == 10
+    assert {time[11:] for time in (shown["last_time"], *shown["next_times"])} == {"00:00:00Z"}
+    (job,) = json.loads(sluice(addon, "run", name, "--json"))
+    assert job["scheduled_at"] == shown["last_time"]
+    wait_for_history(client, name, 1)
+    (run,) = json.loads(sluice(addon, "history", name, "--json"))
+    assert (run["job_id"], run["status"], run["asked"]) == (job["job_id"], "success", True)
+    sluice(addon, "update", name, "--disable", "--name", "mornings")
+    listed_now = sluice(addon, "list", "--csv")
+    assert "mornings,0 9 * * *,Asia/Tokyo,presto,shop,false,," in listed_now
+    with pytest.raises(Failure, match="catch_up must be 1 to 1000"):
+        sluice(addon, "update", "mornings", "--catch-up", "0")
+    sluice(addon, "delete", "mornings")
+    with pytest.raises(Failure, match="does not exist") as caught:
+        sluice(addon, "show", "mornings")
+    assert caught.value.code is Exit.NOT_FOUND

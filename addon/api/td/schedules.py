@@ -11,17 +11,16 @@ from addon.api.auth import Master, Reader, Rooms
 from addon.api.td.params import Parameters, Params, json_object
 from addon.api.td.serializers import run_json, schedule_json
 from addon.models.schedules import ScheduleSpec
+from addon.models.tables import LOGS_DATABASE
 from addon.query.dialects import DIALECTS
 from addon.schedules.checks import default_catch_up
+from addon.schedules.cron import LATEST
 from addon.schedules.service import MAX_RUNS
 from platform_core.base.clock import iso8601
 from platform_core.base.errors import InvalidInput
 
 router = APIRouter(prefix="/v3/schedule")
-_UNIX_TIMES = range(253_370_764_800)
-"""To the end of the year 9998."""
 _MAX_PAGE = 1_000
-_NEW_NAME = 255
 _COMING = 10
 
 
@@ -36,7 +35,7 @@ async def create(name: str, identity: Master, rooms: Rooms, params: Parameters) 
             "cron": "",
             "timezone": "UTC",
             "type": kind,
-            "database": "",
+            "database": "" if kind in DIALECTS else LOGS_DATABASE,
             "query": "",
             "catch_up": default_catch_up(kind),
             **given,
@@ -63,10 +62,12 @@ def list_schedules(identity: Reader, rooms: Rooms) -> dict[str, Any]:
 
 @router.get("/show/{name:path}")
 def show(name: str, identity: Reader, rooms: Rooms) -> dict[str, Any]:
-    """Show a schedule with its next slots; a call of our own."""
+    """Show a schedule with its next slots and the newest that has passed; a call of our own."""
     schedule = rooms.schedules.get(identity.account, name)
     coming = [iso8601(slot) for slot in rooms.schedules.coming(schedule, _COMING)]
-    return {**schedule_json(schedule, identity.account), "next_times": coming}
+    last = rooms.schedules.last_slot(schedule)
+    times = {"next_times": coming, "last_time": None if last is None else iso8601(last)}
+    return {**schedule_json(schedule, identity.account), **times}
 
 
 @router.post("/update/{name:path}")
@@ -91,7 +92,7 @@ async def run(
     name: str, unix_time: str, identity: Master, rooms: Rooms, params: Parameters
 ) -> dict[str, Any]:
     """Run a schedule now, as if it were the time of the next ``num`` slots from a Unix second on."""
-    since = Params({"time": unix_time}).integer("time", 0, _UNIX_TIMES)
+    since = Params({"time": unix_time}).integer("time", 0, range(LATEST))
     number = params.integer("num", 1, range(1, MAX_RUNS + 1))
     await rooms.runner.check_room(identity.account.id)
     jobs = await asyncio.to_thread(rooms.schedules.run, identity.account, name, since, number)
