@@ -105,30 +105,69 @@ def query(
 
 @app.command()
 def analyze(
-    name: Annotated[str, typer.Argument(help="The analysis, for example `ranking`.")],
+    name: Annotated[
+        str | None, typer.Argument(help="The analysis, for example `ranking`; a manifest names it itself.")
+    ] = None,
     *,
-    inputs: Annotated[list[str], typer.Option("--input", help="TABLE=SQL: what the analysis reads.")],
-    params: Annotated[str, typer.Option("--params", help="Its parameters, a JSON object.")] = "{}",
     database: Annotated[
-        str, typer.Option("-d", "--database", help="The database of the inputs' SQL.")
-    ] = "logs",
+        str | None,
+        typer.Option("-d", "--db", "--database", help="The database of the tables (default: logs)."),
+    ] = None,
+    inputs: Annotated[list[str] | None, typer.Option("--input", help="INPUT=SQL: what it reads.")] = None,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option("--table", help="INPUT=TABLE, instead of SQL; without both, tables of the same name."),
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="INPUT.COLUMN=NAME: the table's name of a column.")
+    ] = None,
+    snapshots: Annotated[
+        list[str] | None, typer.Option("--snapshot", help="DATABASE.TABLE=VERSION: what is read of a table.")
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option("--params", help="Its parameters, a JSON object, or @FILE with one.")
+    ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="duckdb, or spark for what outgrows it.")
-    ] = "duckdb",
+        str | None, typer.Option("--engine", help="duckdb (default), or spark for what outgrows it.")
+    ] = None,
+    dialect: Annotated[
+        str | None, typer.Option("--dialect", help="Of the inputs' SQL (default: duckdb).")
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Keep the versions that are read.")] = False,
+    from_manifest: Annotated[
+        str | None, typer.Option("--from-manifest", help="A manifest.json, or a run's number: run it again.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a run folder, print no rows.")] = None,
+    progress: Annotated[
+        bool | None,
+        typer.Option("--progress/--no-progress", help="A line on stderr (default: on a terminal)."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     timeout: SecondsOption = 600.0,
 ) -> None:
-    """Run an analysis on the add-on and print its tables."""
+    """Run an analysis on the add-on and print its tables; or repeat a run on the same data."""
+    from addon.cli.analyze import Asked
     from addon.cli.analyze import analyze as run
     from addon.cli.output import choose_format
 
-    form = choose_format(as_json=as_json, as_csv=as_csv)
-    code = run(
-        _home(home), name, inputs, params, database=database, engine=engine, form=form, timeout=timeout
+    asked = Asked(
+        name,
+        database,
+        inputs or [],
+        tables or [],
+        columns or [],
+        snapshots or [],
+        params,
+        engine,
+        dialect,
+        pin,
+        from_manifest,
     )
-    raise typer.Exit(code)
+    form = choose_format(as_json=as_json, as_csv=as_csv)
+    shown = sys.stderr.isatty() if progress is None else progress
+    raise typer.Exit(run(_home(home), asked, form=form, timeout=timeout, out=out, progress=shown))
 
 
 @app.command(name="import")

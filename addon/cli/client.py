@@ -6,7 +6,6 @@ It is a foreign client like any other: it knows the server by its answers only.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from contextlib import contextmanager
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 Schema = list[tuple[str, str]]
 """Column names with the engine's type names."""
-_ANALYSES = "/sluice/v1/analyses"
 _NAMED = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _REQUEST_SECONDS = 60.0
@@ -50,22 +48,6 @@ class Rows:
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as objects."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-
-
-@dataclass(frozen=True, slots=True)
-class AnalysisResult:
-    """A finished analysis: its manifest, and each output table as a Parquet file's bytes."""
-
-    manifest: dict[str, Any]
-    outputs: dict[str, bytes]
-
-    def write(self, folder: Path) -> Path:
-        """Write it as a run folder, such as `python -m jobs run` leaves; return the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, parquet in self.outputs.items():
-            (folder / f"{name}.parquet").write_bytes(parquet)
-        (folder / "manifest.json").write_text(json.dumps(self.manifest, indent=2) + "\n")
-        return folder
 
 
 def credentials(root: Path) -> tuple[str, str]:
@@ -191,77 +173,6 @@ class Client:
         answer = self.call("POST", "/sluice/v1/query", json=body).json()
         columns = answer["columns"]
         return Rows([c["name"] for c in columns], [c["type"] for c in columns], answer["rows"])
-
-    def analyze(
-        self,
-        database: str,
-        name: str,
-        inputs: Mapping[str, str],
-        params: Mapping[str, Any],
-        timeout: float = 600.0,
-        *,
-        engine: str = "duckdb",
-    ) -> AnalysisResult:
-        """Run an analysis on tables that SQL makes; return all its outputs.
-
-        Raises:
-            Failure: it failed, was killed, or took longer than ``timeout`` seconds.
-        """
-        job, shown = self._finished_analysis(database, name, inputs, params, timeout, engine=engine)
-        outputs = {
-            table: self.call("GET", f"{_ANALYSES}/{job}/outputs/{table}").content
-            for table in shown["outputs"]
-        }
-        return AnalysisResult(shown["manifest"], outputs)
-
-    def analyze_rows(
-        self,
-        database: str,
-        name: str,
-        inputs: Mapping[str, str],
-        params: Mapping[str, Any],
-        timeout: float = 600.0,
-        *,
-        engine: str = "duckdb",
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Do the same; return each output as rows."""
-        job, shown = self._finished_analysis(database, name, inputs, params, timeout, engine=engine)
-        return {table: self._output_rows(job, table) for table in shown["outputs"]}
-
-    def _output_rows(self, job: str, table: str) -> list[dict[str, Any]]:
-        headers = {"Accept": "application/json"}
-        answer = self.call("GET", f"{_ANALYSES}/{job}/outputs/{table}", headers=headers).json()
-        found: list[dict[str, Any]] = answer["rows"]
-        return found
-
-    def _finished_analysis(
-        self,
-        database: str,
-        name: str,
-        inputs: Mapping[str, str],
-        params: Mapping[str, Any],
-        timeout: float,
-        *,
-        engine: str,
-    ) -> tuple[str, dict[str, Any]]:
-        body = {"database": database, "inputs": dict(inputs), "params": dict(params), "engine": engine}
-        job = str(self.call("POST", f"{_ANALYSES}/{quote(name, safe='')}", json=body).json()["job_id"])
-        deadline = time.monotonic() + timeout
-        while True:
-            wait = max(1, min(30, math.ceil(deadline - time.monotonic())))
-            shown: dict[str, Any] = self.call("GET", f"{_ANALYSES}/{job}", params={"wait": wait}).json()
-            status, reason = shown["status"], str(shown["error"] or "the server gives no reason")
-            if status == "success":
-                return job, shown
-            if status in {"error", "killed"}:
-                code = Exit.JOB_FAILED if status == "error" else Exit.JOB_KILLED
-                raise Failure(
-                    f"The analysis {name} (job {job}): {status}", reason, "Mend it, then run again.", code
-                )
-            if time.monotonic() > deadline:
-                raise Failure(
-                    f"The analysis {name} is still {status}", "", "Try a longer --timeout.", Exit.TIMEOUT
-                )
 
     def _wait(self, job: str, deadline: float) -> None:
         for pause in _pauses():

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from addon.cli.analyses import run as run_analysis
 from addon.cli.demo.landed import DATABASE
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run_analyses(client: Client, runs: Path, show: Callable[[str], None]) -> lis
 
     def run(planned: Planned) -> Path:
         show(planned.name)
-        result = client.analyze(DATABASE, planned.name, planned.inputs, planned.params)
+        result = run_analysis(client, DATABASE, planned.name, planned.inputs, planned.params)
         return result.write(runs / planned.name)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
