@@ -41,7 +41,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # it holds secrets
 class FileSettings:
     """What a delivery of the type ``file`` takes."""
 

@@ -50,7 +50,7 @@ class SmtpServer:
     """The address that mails come from."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # it holds secrets
 class MailSettings:
     """What a delivery of the type ``mail`` takes."""
 

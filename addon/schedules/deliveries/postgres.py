@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import socket
 import ssl
@@ -38,7 +39,7 @@ _PASSING = ("08", "40", "53", "55", "57", "58")
 """Classes of SQLSTATE that may pass: connections, conflicts, resources, locks, the operator, the system."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # it holds secrets
 class PostgresSettings:
     """What a delivery of the type ``postgresql`` takes."""
 
@@ -154,12 +155,9 @@ def _replace(
     columns += [(field.name, _type_of(field.type)) for field in output_schema(file)]
     table = f"{_quoted(asked.schema)}.{_quoted(asked.table)}"
     cursor = connection.cursor()
-    listed = ", ".join(f"{_quoted(name)} {kind}" for name, kind in columns)
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
-    for name, kind in columns:
-        cursor.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {_quoted(name)} {kind}")
-    # Two attempts at once take turns; readers go on.
-    cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+    # Two attempts at once take turns, also in making the table; readers go on.
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_turn_of(table),))
+    _fit(cursor, asked, table, columns)
     cursor.execute(
         f'DELETE FROM {table} WHERE "report" = %s AND "report_run" = %s',  # noqa: S608  (quoted names)
         (parcel.run.report, parcel.run.id),
@@ -167,6 +165,28 @@ def _replace(
     names = [name for name, _ in columns]
     into = ", ".join(map(_quoted, names))
     cursor.execute(f"COPY {table} ({into}) FROM STDIN", stream=_copied(parcel, file, names))
+
+
+def _turn_of(table: str) -> int:
+    """Return the advisory lock's key for a table: 64 bits, signed."""
+    return int.from_bytes(hashlib.sha256(f"sluice:{table}".encode()).digest()[:8], "big", signed=True)
+
+
+def _fit(
+    cursor: pg8000.dbapi.Cursor, asked: PostgresSettings, table: str, columns: Sequence[tuple[str, str]]
+) -> None:
+    """Make the table, or the columns that it lacks; one that has them all is not locked against readers."""
+    cursor.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        (asked.schema, asked.table),
+    )
+    there = {str(row[0]) for row in cursor.fetchall()}
+    missing = [f"{_quoted(name)} {kind}" for name, kind in columns if name not in there]
+    if not there:
+        cursor.execute(f"CREATE TABLE {table} ({', '.join(missing)})")
+    elif missing:
+        added = ", ".join(f"ADD COLUMN {column}" for column in missing)
+        cursor.execute(f"ALTER TABLE {table} {added}")
 
 
 def _copied(parcel: Parcel, file: Path, names: Sequence[str]) -> io.BytesIO:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from addon.models.ingest import Ingestor
+    from addon.models.ingest import Catalog, Ingestor
     from addon.schedules.deliveries.port import Parcel
-    from addon.store.catalog import SqlCatalog
     from platform_core.base.clock import Clock
 
 _MAX_BODY = 8 << 20
@@ -59,7 +58,7 @@ class TableDelivery:
     type: ClassVar[str] = "table"
     secrets: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, ingestor: Ingestor, catalog: SqlCatalog, clock: Clock) -> None:
+    def __init__(self, ingestor: Ingestor, catalog: Catalog, clock: Clock) -> None:
         """Append by ``ingestor``; tables are made in ``catalog``."""
         self._ingestor = ingestor
         self._catalog = catalog

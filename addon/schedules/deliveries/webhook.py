@@ -37,7 +37,7 @@ _LONGEST_PAUSE_S = 86_400.0
 _USER_AGENT = "Sluice-Reports/1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # it holds secrets
 class WebhookSettings:
     """What a delivery of the type ``webhook`` takes."""
 
