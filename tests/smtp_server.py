@@ -110,7 +110,7 @@ async def _serve(options: argparse.Namespace) -> None:
             hostname="localhost",
             authenticator=check if options.login else None,
             auth_required=bool(options.login),
-            auth_require_tls=bool(options.login),
+            auth_require_tls=bool(options.starttls),
             tls_context=_context(options.starttls),
             require_starttls=bool(options.starttls),
         )
