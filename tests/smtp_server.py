@@ -1,6 +1,6 @@
 """A real SMTP server as a process of its own: aiosmtpd, which keeps each mail as a file, with its envelope.
 
-``python smtp_server.py FOLDER [--tls CERT KEY] [--starttls CERT KEY] [--login USER PASSWORD] [--fail CODE N]``
+``smtp_server.py FOLDER [--tls CERT KEY] [--starttls CERT KEY] [--login USER PASSWORD] [--fail CODE N]``
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Keeper:
         self._code = code
         self._failures = failures
 
-    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802  (aiosmtpd's name)
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802  (aiosmtpd's name)
         if self._failures > 0:
             self._failures -= 1
             return f"{self._code} not now"
@@ -88,7 +88,7 @@ class _Keeper:
             "sender": envelope.mail_from,
             "recipients": envelope.rcpt_tos,
             "login": login,
-            "secure": session.ssl is not None,
+            "secure": server.transport.get_extra_info("sslcontext") is not None,
         }
         part = path.with_suffix(".part")
         part.write_text(json.dumps(facts))
