@@ -20,7 +20,13 @@ from addon.api.td.serializers import td_time
 from addon.models.jobs import Job, JobRequest, JobState
 from addon.models.tables import LOGS_DATABASE
 from addon.query.analysis_inputs import resolved_inputs
-from addon.query.analysis_request import check_request, check_schedule, database_of, find_analysis
+from addon.query.analysis_request import (
+    check_params,
+    check_request,
+    check_schedule,
+    database_of,
+    find_analysis,
+)
 from addon.query.saved_runs import ANALYSIS, CATALOG
 from jobs.registry import find, names
 from jobs.run.describe import describe
@@ -147,6 +153,7 @@ async def _request(name: str, body: dict[str, Any], identity: Identity, rooms: S
     if isinstance(body.get("from_manifest"), (int, str)) and not isinstance(body["from_manifest"], bool):
         job = _ended(await asyncio.to_thread(_find, str(body["from_manifest"]), identity, rooms, name))
         body = {**body, "from_manifest": json.loads(job.cmdout)}
+    check_params(analysis, body.get("params", {}))  # before the inputs: those may take a while
     if "from_manifest" in body:
         check_request(name, body)  # what is wrong with a manifest is said before what follows from it
     database = database_of(body, LOGS_DATABASE)

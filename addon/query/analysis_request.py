@@ -57,8 +57,7 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     empty = not inputs and name not in FED
     if not isinstance(inputs, dict) or empty or not all(map(_is_input, inputs.items())):
         raise InvalidInput("The field inputs must map table names to SELECT statements.")
-    if not isinstance(params, dict):
-        raise InvalidInput(f"The field params must be an object, not {json.dumps(params)[:80]}.")
+    check_params(analysis, params)
     if not isinstance(engine, str) or engine not in ENGINES:
         raise InvalidInput(f"There is no engine {str(engine)[:40]!r}.", hint="Use duckdb or spark.")
     dialect = body.get("dialect", "duckdb")
@@ -66,7 +65,7 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInput(
             f"The dialect {str(dialect)[:40]!r} is not known.", hint=f"Use one of {', '.join(DIALECTS)}."
         )
-    _check_shape(analysis, inputs or dict.fromkeys((table.name for table in analysis.inputs), ""), params)
+    _check_shape(analysis, inputs or dict.fromkeys((table.name for table in analysis.inputs), ""))
     pin = body.get("pin", False)
     if not isinstance(pin, bool):
         raise InvalidInput("The field pin must be true or false.")
@@ -140,7 +139,22 @@ def _is_input(item: tuple[Any, Any]) -> bool:
     return isinstance(table, str) and bool(NAME.match(table)) and isinstance(sql, str)
 
 
-def _check_shape(analysis: Analysis, inputs: Mapping[str, str], params: Mapping[str, Any]) -> None:
+def check_params(analysis: Analysis, params: Any) -> None:
+    """Check the parameters of an analysis.
+
+    Raises:
+        InvalidInput: they are no object, or one is not allowed; the message names it, what was given and what
+            is allowed.
+    """
+    if not isinstance(params, dict):
+        raise InvalidInput(f"The field params must be an object, not {json.dumps(params)[:80]}.")
+    try:
+        parse(analysis.parameters, params)
+    except UserError as error:
+        raise InvalidInput(f"{error}.") from error
+
+
+def _check_shape(analysis: Analysis, inputs: Mapping[str, str]) -> None:
     known = [table.name for table in analysis.inputs]
     unknown = [table for table in inputs if table not in known]
     missing = [table.name for table in analysis.inputs if table.required and table.name not in inputs]
@@ -154,7 +168,6 @@ def _check_shape(analysis: Analysis, inputs: Mapping[str, str], params: Mapping[
         )
     try:
         analysis.check_inputs(frozenset(inputs))
-        parse(analysis.parameters, params)
     except UserError as error:
         raise InvalidInput(f"{error}.") from error
 
