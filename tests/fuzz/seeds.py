@@ -14,6 +14,7 @@ from addon.ingest.frames import encode_header
 from addon.ingest.record import Record, encode
 from addon.models.ingest import Batch, BodyKind
 from tests.fuzz.targets import KEY
+from tests.scan_hostile import PLAIN
 
 _LINE = b"<190>1 2026-11-25T13:00:00.123456+00:00 host app web.1 - "
 _FRAME = _LINE + b'@[shop.events] {"a":1}\n'
@@ -67,6 +68,13 @@ SEEDS: dict[str, list[bytes]] = {
         json.dumps(_ROW).encode() + b'\n{"a":1}\r\n\n[1]\nx\n',
         b'{"a":1,"a":2}\n{"a":NaN}\n{"a":1e999}\n{"a":"\\ud800"}',
         b'{"a":"\\u0000"}\n{}\n {"b":[[[[]]]]}',
+    ],
+    "scan_lines": [
+        b"\n".join(PLAIN),
+        b'{"i":1,"i":2}\n {"d" : 1.5e-3 , "s" : "\\ud83d\\ude00"}\r\n{"j":[{"a":[]},{}],"b":true} ',
+        b'{"d":0.30000000000000004,"j":[0.30000000000000004,123456789012345.6,1.50]}',
+        b'{"time":-62135596800}\n{"time":-62135596801}\n{"i":9223372036854775808}\n{"d":9007199254740993}',
+        b'{"s":"\xe6\x97\xa5\xf0\x9f\x98\x80","j":"\\u0000\\u2028"}\n{"s":"\xed\xa0\x80"}',
     ],
     "gzip_bodies": [
         gzip.compress(b"x" * 100),

@@ -32,10 +32,14 @@ from addon.models.ingest import Batch, BodyKind
 from addon.receivers.forward_codec import ForwardError, ForwardStream, read_message
 from addon.upkeep.delta_replay import BrokenLogError, LogVersion, _act, _entry_rows
 from addon.warehouse.names import column_name, identifier, json_pointer, literal
+from addon.warehouse.scan.compiler import compiler
+from addon.warehouse.scan.library import kernel
 from platform_core.base.errors import UserError
 from platform_core.build.procfile import parse_procfile
 from platform_core.wire import bsd, logfmt, logplex, octets, syslog
 from platform_core.wire.syslog_stream import SyslogStream
+from tests.scan_hostile import scanned
+from tests.typing_oracle import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +143,16 @@ def ndjson(data: bytes) -> None:
     assert len(filled) <= len(good) + len(bad) <= len(lines)
     rows, dead = _decoded(Batch(BodyKind.NDJSON, 7, "shop", "events", data, 1.7e9))
     assert rows is None or len(filled) <= rows + dead <= len(lines)
+
+
+def scan_lines(data: bytes) -> None:
+    """What the compiled kernel takes is what the lines say, whatever lies around it."""
+    compiled = kernel()
+    if compiled is None:
+        assert compiler() is None, "run: python -m addon.warehouse.scan"
+        return
+    scanned(compiled, data.splitlines(keepends=True), SCHEMA)
+    scanned(compiled, [data], SCHEMA)
 
 
 def gzip_bodies(data: bytes) -> None:
@@ -299,6 +313,7 @@ TARGETS: dict[str, Callable[[bytes], Any]] = {
         logfmt_lines,
         msgpack_rows,
         ndjson,
+        scan_lines,
         gzip_bodies,
         wal_segments,
         wal_records,

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from addon.warehouse import typing_sql
 from addon.warehouse.scan import lines as scan_module
 from addon.warehouse.scan.compiler import FLAGS, build, compiler
 from addon.warehouse.scan.library import Kernel, kernel
@@ -122,6 +123,12 @@ def test_plain_lines_are_all_taken(compiled: Kernel) -> None:
     widened = SCHEMA.widened(["i"])
     found = scan_texts(compiled, ['{"i":1}', '{"i":1.5}', '{"i":9007199254740993}'], widened)
     assert found.values[1].to_pylist() == [1.0, 1.5]
+
+
+def test_times_that_are_none_are_left(compiled: Kernel) -> None:
+    times = [typing_sql.MIN_TIME - 1, typing_sql.MIN_TIME, 0, typing_sql.MAX_TIME, typing_sql.MAX_TIME + 1]
+    lines = [f'{{"time":{time}}}' for time in times] + ['{"time":null}', '{"time":1.0}', '{"time":"1"}']
+    assert scan_texts(compiled, lines).rows.tolist() == [1, 2, 3]
 
 
 def test_keys_are_found_in_any_order_and_among_many(compiled: Kernel) -> None:

@@ -37,6 +37,18 @@ def test_a_missing_program_is_named_with_the_line_that_installs_it(monkeypatch: 
     assert checks["git"].do_next == "apt-get install git"
 
 
+def test_a_kernel_that_was_not_compiled_is_a_warning_with_the_line_that_compiles_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor_module, "library_path", lambda: tmp_path / "scan.so")
+    check = {check.name: check for check in doctor_module.machine()}["typing kernel"]
+    assert check.verdict is Verdict.WARNING
+    assert check.do_next.endswith("-m addon.warehouse.scan")
+    (tmp_path / "scan.so").touch()
+    check = {check.name: check for check in doctor_module.machine()}["typing kernel"]
+    assert (check.verdict, check.do_next) == (Verdict.OK, "")
+
+
 def test_a_recipe_whose_server_is_gone_is_a_failure(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.prepare()
