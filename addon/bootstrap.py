@@ -264,7 +264,7 @@ class Addon:
             audit=audit,
             runner=self._runner,
             bulk=self._bulk,
-            schedules=Schedules(schedules, clock),
+            schedules=Schedules(schedules, clock, self._reports.reports.get),
             scheduler=self._scheduler,
             reports=self._reports,
             query=query,

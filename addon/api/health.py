@@ -58,8 +58,23 @@ def metrics(rooms: Rooms) -> Response:
         metric = f"sluice_ingest_{name}"
         lines += [f"# TYPE {metric} gauge", f"{metric} {value}"]
     lines += _receivers(rooms)
+    lines += _scheduler(rooms)
     lines += ["# TYPE sluice_audit_intact gauge", f"sluice_audit_intact {int(rooms.audit.broken is None)}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _scheduler(rooms: Rooms) -> list[str]:
+    """Return what this process' scheduler did; all 0 where it runs none."""
+    stats = rooms.scheduler.stats
+    lines = []
+    for name in ("fired", "missed", "failed"):
+        metric = f"sluice_schedule_{name}_total"
+        lines += [f"# TYPE {metric} counter", f"{metric} {getattr(stats, name)}"]
+    return [
+        *lines,
+        "# TYPE sluice_schedule_late_seconds gauge",
+        f"sluice_schedule_late_seconds {stats.late_s:.3f}",
+    ]
 
 
 def _by_reason(metric: str, counts: Mapping[str, int]) -> list[str]:

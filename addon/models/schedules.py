@@ -31,7 +31,7 @@ class ScheduleSpec:
     query: str
     """SQL, the analysis' name, or the report's name."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of an analysis or a report."""
+    """What an analysis is asked with: inputs, params, engine; empty for the other types."""
     delay_s: int = 0
     """How long after its slot a job is issued; its scheduled time stays the slot."""
     priority: int = 0

@@ -92,7 +92,8 @@ def _check_params(spec: ScheduleSpec) -> None:
                 hint=f"They have {', '.join(sorted(ANALYSIS_FIELDS))}.",
             )
         check_request(spec.query, spec.params)
-    elif spec.type in DIALECTS and spec.params:
+    elif spec.params:
         raise InvalidInput(
-            "A scheduled query takes no params.", hint="They are for the types analysis and report."
+            f"A schedule of the type {spec.type} takes no params.",
+            hint="They are for the type analysis; a report has its own in its definition.",
         )

@@ -44,8 +44,11 @@ class SchedulerStats:
     """What this process' scheduler did since its start."""
 
     fired: int = 0
+    """Slots that became a job."""
     missed: int = 0
+    """Slots that were skipped because more were due than the schedule's catch-up."""
     failed: int = 0
+    """Decisions that a fault of ours put off."""
     late_s: float = 0.0
     """How long after its time the last job was issued."""
 

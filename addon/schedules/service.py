@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from addon.store.schedules import ScheduleStore
     from platform_core.base.clock import Clock
 
-    CheckReport = Callable[[Account, ScheduleSpec], None]
-    """Raises when an account has no such report, or the report does not take these parameters."""
+    FindReport = Callable[[Account, str], object]
+    """Raises ``NotFound`` when an account has no report of a name."""
 
 MAX_RUNS = 9
 """Slots of one call of :meth:`Schedules.run`; as Treasure Data has it."""
@@ -38,12 +38,12 @@ class Schedules:
         self,
         store: ScheduleStore,
         clock: Clock,
-        check_report: CheckReport | None = None,
+        find_report: FindReport | None = None,
     ) -> None:
-        """Without ``check_report``, any report may be named. Who changes something wakes the scheduler."""
+        """Without ``find_report``, any report may be named. Who changes something wakes the scheduler."""
         self._store = store
         self._clock = clock
-        self._check_report = check_report
+        self._find_report = find_report
 
     def create(self, account: Account, spec: ScheduleSpec) -> Schedule:
         """Make a schedule; its first slot is the next one from now.
@@ -87,8 +87,8 @@ class Schedules:
 
     def _check(self, account: Account, spec: ScheduleSpec) -> None:
         check_spec(spec, self._clock.now())
-        if spec.type == REPORT and self._check_report is not None:
-            self._check_report(account, spec)
+        if spec.type == REPORT and self._find_report is not None:
+            self._find_report(account, spec.query)
 
     def delete(self, account: Account, name: str) -> Schedule:
         """Delete a schedule; jobs that it issued stay.

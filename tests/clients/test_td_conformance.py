@@ -135,7 +135,6 @@ def test_what_is_not_served_yet_says_so(addon: Running) -> None:
         client.create_database("later")
         client.create_log_table("later", "events")
         for call in (
-            lambda: client.create_schedule("s", {"cron": "@daily", "query": "select 1", "database": "later"}),
             lambda: client.create_result("r", "mysql://user:secret@host/db"),
             lambda: client.add_user("n", "o", "n@example.com", "p"),
             lambda: client.export_data("later", "events", "s3", {"bucket": "b"}),

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from addon.models.schedules import ScheduleSpec
 from addon.schedules.service import Schedules
 from addon.store.accounts import PLANS
 from platform_core.base.errors import InvalidInput, NotFound, TooLarge, Unavailable
@@ -107,7 +106,8 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"priority": 3}, InvalidInput, "priority must be -2 to 2"),
     ({"retry_limit": -1}, InvalidInput, "retry_limit"),
     ({"catch_up": 1001}, InvalidInput, "catch_up must be 1 to 1000"),
-    ({"params": {"a": 1}}, InvalidInput, "takes no params"),
+    ({"params": {"a": 1}}, InvalidInput, "trino takes no params"),
+    ({"type": "report", "query": "r", "params": {"a": 1}}, InvalidInput, "in its definition"),
     ({"type": "analysis", "query": "nonsense"}, NotFound, "no analysis"),
     ({"type": "analysis", "query": "ranking"}, InvalidInput, "inputs"),
     ({"cron": "0 0 31 2 *"}, InvalidInput, "Write five fields"),
@@ -156,16 +156,16 @@ def test_an_analysis_that_no_longer_fits_becomes_a_job_that_says_so(
 def test_a_report_is_checked_by_its_own_room_and_issued_by_its_name(rig: Rig) -> None:
     known = {"weekly"}
 
-    def check(_account: object, definition: ScheduleSpec) -> None:
-        if definition.query not in known:
-            raise NotFound(f"There is no report {definition.query}.")
+    def find(_account: object, name: str) -> None:
+        if name not in known:
+            raise NotFound(f"There is no report {name}.")
 
-    schedules = Schedules(rig.store, rig.clock, check)
+    schedules = Schedules(rig.store, rig.clock, find)
     with pytest.raises(NotFound, match="no report monthly"):
         schedules.create(rig.account, spec(type="report", query="monthly"))
-    schedules.create(rig.account, spec(type="report", query="weekly", params={"a": 1}))
+    schedules.create(rig.account, spec(type="report", query="weekly"))
     ((_, job),) = schedules.run(rig.account, "s", FIRST, 1)
-    assert (job.request.type, job.request.query, job.request.params) == ("report", "weekly", {"a": 1})
+    assert (job.request.type, job.request.query, job.request.params) == ("report", "weekly", {})
 
 
 def test_an_update_that_others_overtake_again_and_again_says_so(
