@@ -268,6 +268,26 @@ def replay(
     raise typer.Exit(upkeep("replay", _home(home), *options))
 
 
+@app.command()
+def usage(
+    *,
+    account: Annotated[int | None, typer.Option("--account", help="Of this account only.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="The first day, like 2026-11-01.")] = None,
+    through: Annotated[str | None, typer.Option("--through", help="The last day, included.")] = None,
+    zone: Annotated[str | None, typer.Option("--zone", help="Whose days they are (default: UTC).")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Show what every account used, by day and table; for the operator, on a node's home folder."""
+    from addon.cli.upkeep import upkeep
+
+    given = {"--account": account, "--from": first, "--through": through, "--zone": zone}
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    options += [*(["--json"] if as_json else []), *(["--csv"] if as_csv else [])]
+    raise typer.Exit(upkeep("usage", _home(home), *options))
+
+
 @app.command("forget-node")
 def forget_node(
     node: Annotated[str, typer.Argument(help="Its id, the beginning of it, or its URL.")],

@@ -1,4 +1,4 @@
-"""``sluice fsck``, ``backup``, ``restore``, ``replay``, ``forget-node``: the add-on's program on a home."""
+"""``sluice fsck``, ``backup`` and the operator's other commands: the add-on's program on a home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m addon.upkeep fsck|backup|restore|replay|forget-node``: the operator's commands on a home."""
+"""``python -m addon.upkeep fsck|backup|restore|replay|forget-node|usage``: the operator's commands."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from addon.bootstrap import Addon, open_database
+from addon.fleet.assembly import NODE
+from addon.fleet.membership import identity
 from addon.settings import Settings, settings_from
 from addon.store.catalog import SqlCatalog
+from addon.store.meters import MeterStore
 from addon.store.nodes import NodeStore
 from addon.store.transfer import free_uploads, is_empty, load
 from addon.upkeep.backup import back_up
 from addon.upkeep.delta_replay import replay as replay_log
 from addon.upkeep.fsck import fsck
-from addon.upkeep.nodes import forget_node
+from addon.upkeep.nodes import forget_node, not_in_backup
 from addon.upkeep.place import Place
 from addon.upkeep.replay import Replay
 from addon.upkeep.restore import Restored, become_another, copy_back, logged, upload_tables
+from addon.upkeep.usage import used, write_usage
 from addon.warehouse.objects.local import LocalObjects
 from addon.warehouse.objects.opened import open_objects
 from addon.warehouse.objects.s3 import S3Objects
@@ -76,10 +80,16 @@ def _fsck(settings: Settings, options: argparse.Namespace) -> int:
 def _backup(settings: Settings, options: argparse.Namespace) -> int:
     with _opened(settings) as place:
         done = back_up(place, options.folder)
+        lacking: list[str] = []
+        if place.database.shared:
+            nodes = NodeStore(place.database, SystemClock())
+            lacking = not_in_backup(nodes, identity(settings.folder / NODE))
     print(
         f"{done.folder}: {len(done.tables)} tables, {done.rows()} rows, {done.linked} data files linked, "
         f"{done.copied} copied, {done.batches} batches in the log"
     )
+    if lacking:
+        print("\n".join(lacking))
     for prefix in done.skipped:
         print(f"left out, dropped meanwhile: {prefix}")
     return 0
@@ -208,6 +218,15 @@ def _forget_node(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _usage(settings: Settings, options: argparse.Namespace) -> int:
+    given = {"zone": options.zone, "from": options.first, "through": options.through}
+    params = {name: value for name, value in given.items() if value is not None}
+    with _opened(settings) as place:
+        rows = used(MeterStore(place.database, SystemClock()), params, options.account)
+    write_usage(rows, "json" if options.json else "csv" if options.csv else "tsv", sys.stdout)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m addon.upkeep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -227,7 +246,15 @@ def _parser() -> argparse.ArgumentParser:
     forget = commands.add_parser("forget-node", help="forget a node of the fleet that does not come back")
     forget.add_argument("node", metavar="ID", help="its id, the beginning of it, or its URL")
     forget.set_defaults(run=_forget_node)
-    for command in (check, save, restore, replay, forget):
+    usage = commands.add_parser("usage", help="what every account used, by day and table")
+    usage.add_argument("--account", type=int, metavar="ID", help="of this one only")
+    usage.add_argument("--from", dest="first", metavar="DAY", help="the first day")
+    usage.add_argument("--through", metavar="DAY", help="the last day, included")
+    usage.add_argument("--zone", help="whose days they are; default UTC")
+    usage.add_argument("--json", action="store_true", help="print JSON")
+    usage.add_argument("--csv", action="store_true", help="print CSV")
+    usage.set_defaults(run=_usage)
+    for command in (check, save, restore, replay, forget, usage):
         command.add_argument("--home", type=Path, metavar="DIR", required=True)
     return parser
 
