@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -194,3 +195,49 @@ def test_the_sluice_command_makes_runs_shows_and_changes_schedules(
     with pytest.raises(Failure, match="does not exist") as caught:
         sluice(addon, "show", "mornings")
     assert caught.value.code is Exit.NOT_FOUND
+
+
+def test_an_account_sees_its_own_schedules_only_and_takes_them_along_when_it_goes(
+    addon: Running, client: tdclient.Client, home: Path
+) -> None:
+    resource = str(uuid.uuid4())
+    asked = {"uuid": resource, "name": "other", "plan": "nano", "region": "amazon-web-services::us-east-1"}
+    with addon.platform() as platform:
+        key = platform.post("/heroku/resources", json=asked).json()["config"]["TREASURE_DATA_API_KEY"]
+        with addon.client(key) as theirs:
+            theirs.create_database("shop")
+            assert theirs.schedules() == []
+            theirs.create_schedule("theirs", definition(cron="* * * * *"))
+            with pytest.raises(tdclient.errors.NotFoundError):
+                client.history("theirs")
+        with closing(sqlite3.connect(home / "addon" / "addon.db", timeout=30)) as database:
+            mine = "SELECT count(*) FROM schedules WHERE account_id = ?"
+            account = int(key.partition("/")[0])
+            assert database.execute(mine, (account,)).fetchone() == (1,)
+            assert platform.delete(f"/heroku/resources/{resource}").is_success
+            deadline = time.monotonic() + 30
+            while database.execute(mine, (account,)).fetchone() != (0,):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_slot_fires_when_the_minute_begins(addon: Running, client: tdclient.Client) -> None:
+    first = client.create_schedule("real", definition(cron="* * * * *"))
+    assert first is not None
+    (job,) = _first_run(client, "real", first.timestamp() + 60)
+    assert job.scheduled_at == first
+    assert listed(addon)["real"]["next_time"] > first.strftime("%Y-%m-%dT%H:%M:%SZ")
+    with addon.http() as http:
+        late = [
+            line for line in http.get("/metrics").text.splitlines() if line.startswith("sluice_schedule_late")
+        ]
+    assert float(late[0].split()[1]) < 5
+    client.delete_schedule("real")
+
+
+def _first_run(client: tdclient.Client, name: str, until: float) -> list[Any]:
+    while not (found := client.history(name)):
+        assert time.time() < until
+        time.sleep(0.5)
+    return list(found)
