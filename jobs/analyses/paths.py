@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.analyses import grouping, journeys, sessions
 from jobs.analyses.analysis import Analysis, Present
+from jobs.analyses.histories import histories
 from jobs.analyses.identity import IDENTITY_EDGES
 from jobs.analyses.inputs import CONVERSIONS, EVENTS, TOUCHES
-from jobs.contracts.errors import InputError
+from jobs.analyses.paths_kernel import (
+    MAX_WORDS,
+    Layout,
+    count,
+    paths_table,
+    steps_table,
+    transitions_table,
+)
+from jobs.contracts.errors import EngineError, InputError
 from jobs.contracts.parameters import choice, integer, listing, optional, parameter, text
 from jobs.contracts.tables import InputTable, OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
@@ -101,6 +110,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     that of the trimmed path.
     """
     by_events = "events" in present
+    if by_events and _by_kernel(engine, parameters, present):
+        return {"paths": "paths", "transitions": "transitions", "step_matrix": "step_matrix"}
     weight = "1" if by_events else "conversions"
     tokens = _from_events(engine, parameters) if by_events else _from_touches(engine, parameters)
     _number(engine, parameters, tokens, from_end=not by_events)
@@ -139,6 +150,42 @@ def _from_touches(engine: Engine, parameters: Parameters) -> str:
     engine.view("path_tokens", query("paths", "conversion_tokens", token=token))
     engine.view("path_empty", query("paths", "conversion_empty"))
     return _trim(engine, parameters, _collapse(engine, parameters))
+
+
+def _by_kernel(engine: Engine, parameters: Parameters, present: Present) -> bool:
+    """Count the paths of events over integers, where the engine and the parameters allow it."""
+    trimmed = parameters.start or parameters.end or parameters.through
+    if not engine.dialect.has_asof_join or trimmed or parameters.collapse == "set":
+        return False
+    found = histories(
+        engine,
+        covers=parameters.covers(),
+        step=f"REPLACE({grouping.token_sql('event', parameters.grouping)}, '>', '{_INNER}')",
+        conversion_events=parameters.conversion_events,
+        with_values="value_minor" in present["events"],
+    )
+    if found is None:
+        return False
+    layout = Layout(len(found.tokens), parameters.max_length)
+    if layout.words > MAX_WORDS:
+        return False
+    timeout = parameters.timeout if parameters.entity == "session" else None
+    try:
+        counts = count(found, layout, timeout=timeout, collapse=parameters.collapse == "consecutive")
+        tables = {
+            "path": paths_table(counts, found.tokens),
+            "transition": transitions_table(counts, found.tokens),
+            "step": steps_table(counts, found.tokens),
+        }
+    except OverflowError as error:
+        raise EngineError(f"output paths: {error}") from error
+    for name, table in tables.items():
+        engine.register_arrow(f"{name}_counts", table)
+    engine.view("paths_all", query("paths", "counted_paths"))
+    engine.view("paths", query("paths", "frequent", min_count=str(parameters.min_count)))
+    engine.view("transitions", query("paths", "counted_transitions"))
+    engine.view("step_matrix", query("paths", "counted_steps"))
+    return True
 
 
 def _from_events(engine: Engine, parameters: Parameters) -> str:

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.channels import add_channels
+from jobs.analyses.histories import histories
 from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import CAMPAIGN_COLUMNS, CHANNEL_SOURCES, EVENTS
+from jobs.analyses.sessions_kernel import session_batches
 from jobs.contracts.parameters import flag, integer, listing, parameter, text
 from jobs.contracts.tables import OutputTable, bigint, boolean, varchar
+from jobs.engine.batches import Batches
 from jobs.engine.text import query, text_list
 
 if TYPE_CHECKING:
+    from jobs.engine.batches import Made
     from jobs.engine.port import Engine
 
 #: Same campaign for a user goes on until another one comes: compare with the last event that carried a
@@ -79,7 +83,7 @@ def number_events(
     (engine.view if once else engine.materialize)("session_events", numbered)
 
 
-def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
+def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, Made]:
     """Cut each user's events, ordered by (time, seq), into sessions.
 
     A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause
@@ -94,6 +98,17 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     opening: tuple[str, ...] = ("channel", *CAMPAIGN_COLUMNS)
     if not present["events"] & set(opening):
         opening = ()
+    if engine.dialect.has_asof_join and not opening and not parameters.split_on_campaign:
+        found = histories(
+            engine,
+            covers=parameters.covers(),
+            step="event",
+            conversion_events=parameters.conversion_events,
+            with_values="value_minor" in present["events"],
+        )
+        if found is not None:
+            rows = session_batches(found, timeout=parameters.timeout, split_on_day=parameters.split_on_day)
+            return {"sessions": Batches(rows)}
     number_events(engine, parameters, opening, once=True)
     grouped = query(
         "sessions",

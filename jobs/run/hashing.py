@@ -146,8 +146,10 @@ def nine_digits(values: Doubles) -> Integers:
     infinite = np.isinf(values)
     found[infinite] = np.where(values[infinite] > 0, -_INFINITE, _INFINITE)
     if plain.all():
-        return _digits(size) * np.sign(values).astype("<i8")
-    found[plain] = _digits(size[plain]) * np.sign(values[plain]).astype("<i8")
+        found = _digits(size)
+        found[values < 0] *= -1
+        return found
+    found[plain] = _digits(size[plain]) * np.where(values[plain] < 0, -1, 1)
     return found
 
 

@@ -196,3 +196,25 @@ WHERE entities > 0
 -- name: total
 -- How many entities there are.
 SELECT CAST(COALESCE(SUM($entity_weight), 0) AS BIGINT) AS total FROM path_entities
+
+-- name: counted_paths
+-- DuckDB only: the kernel's paths, with their share.
+SELECT *, CAST(entities AS DOUBLE) / NULLIF(CAST(SUM(entities) OVER () AS DOUBLE), 0e0) AS share
+FROM path_counts
+
+-- name: counted_transitions
+-- DuckDB only: the kernel's transitions, with their parts of the source's and of the target's.
+SELECT
+    *,
+    CAST(count AS DOUBLE) / NULLIF(CAST(SUM(count) OVER (PARTITION BY source) AS DOUBLE), 0e0) AS p_out,
+    CAST(count AS DOUBLE) / NULLIF(CAST(SUM(count) OVER (PARTITION BY target) AS DOUBLE), 0e0) AS p_in
+FROM transition_counts
+
+-- name: counted_steps
+-- DuckDB only: the kernel's steps, with the share of all entities.
+SELECT
+    step, event,
+    CAST(entities AS DOUBLE)
+        / NULLIF(CAST(SUM(CASE WHEN step = 0 THEN entities END) OVER () AS DOUBLE), 0e0) AS share
+FROM step_counts
+WHERE entities > 0
