@@ -13,6 +13,7 @@ import typer
 
 from addon.cli.failures import Exit, Failure
 from addon.cli.ports import DEFAULT_BASE
+from addon.cli.report_options import reports
 from addon.cli.schedule_options import schedules
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 
 app.add_typer(schedules, name="schedule")
+app.add_typer(reports, name="report")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="The home folder (default: $SLUICE_HOME, else ~/.sluice).")
