@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-VIEWS = [
+VIEWS: list[dict[str, Any]] = [
     {
         "time": 1_700_000_000,
         "at": 1_700_000_000 + 60 * n,
@@ -38,11 +38,15 @@ VIEWS = [
     }
     for n in range(60)
 ]
-BAD = [
+BAD: list[dict[str, Any]] = [
     {"time": 1_700_000_000, "at": 1_700_000_000, "n": 100, "visitor": None, "page": "a"},
     {"time": 1_700_000_000, "at": 1_700_000_000, "n": 101, "visitor": "v1", "page": None},
     {"time": 1_700_000_000, "at": 300_000_000_000, "n": 102, "visitor": "v1", "page": "a"},
 ]
+MANY = (
+    "SELECT 'u' || (i % 200000) AS user_id, 1700000000 + i AS time, i AS seq, 'e' || (i % 50) AS event"
+    " FROM range(6000000) t(i)"
+)
 EVENTS = {
     "table": "shop.views",
     "columns": {"user_id": "visitor", "time": "at", "seq": "n", "event": "page"},
@@ -261,32 +265,57 @@ def test_a_run_is_repeated_after_imports_and_a_delete_and_a_version_that_is_gone
     assert "shop.views has no version 999" in gone.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_analysis_outlives_the_add_on_that_is_killed_once(tmp_path: Path) -> None:
+    base, length = free_base(), 976
+    running = start(tmp_path, base)
+    running.client().create_database("shop")
+    with running.http() as http:
+        body = {"inputs": {"events": MANY}, "params": {"max_length": length}}
+        run = _start(http, "paths", body)["run"]
+        _until_computing(http, run)
+    running.process.kill()
+    running.process.wait()
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    for _ in range(200):
+        if not _processes_of(length):
+            break
+        time.sleep(0.05)
+    assert _processes_of(length) == []
+    again = start(tmp_path, base)
+    with again.http() as http:
+        shown = _ended(http, "paths", run)
+        assert (shown["status"], shown["error"]) == ("success", None)
+        assert sum(shown["manifest"]["rows_in"].values()) == 6_000_000
+    stop(again)
+
+
 def test_a_running_analysis_tells_how_far_it_is_and_is_killed_with_its_processes(
     addon: Running, http: httpx.Client
 ) -> None:
-    many = (
-        "SELECT 'u' || (i % 200000) AS user_id, 1700000000 + i AS time, i AS seq, 'e' || (i % 50) AS event"
-        " FROM range(6000000) t(i)"
-    )
     length = 977  # what the processes are known by
-    body = {"inputs": {"events": many}, "params": {"max_length": length}}
+    body = {"inputs": {"events": MANY}, "params": {"max_length": length}}
     run = _start(http, "paths", body)["run"]
-    client, seen = addon.client(), set()
-    for _ in range(600):
-        shown = http.get(f"/v3/job/show/{run}").json()
-        if shown["progress"] is not None:
-            seen.add(shown["progress"]["stage"])
-            assert shown["debug"]["cmdout"].startswith(shown["progress"]["stage"])
-            assert 0 <= shown["progress"]["percent"] < 100
-        if "computing" in seen or shown["status"] not in {"queued", "running"}:
-            break
-        time.sleep(0.05)
-    assert "computing" in seen, shown
+    _until_computing(http, run)
     assert _processes_of(length)
-    assert client.kill(run) == "running"
+    assert addon.client().kill(run) == "running"
     assert _ended(http, "paths", run)["status"] == "killed"
     assert _processes_of(length) == []
     assert http.get(f"/v3/job/result/{run}").status_code == 404
+
+
+def _until_computing(http: httpx.Client, run: str) -> None:
+    """Wait until a run says that it computes; look at what it says until then."""
+    shown: dict[str, Any] = {"status": "queued", "progress": None}
+    while shown["progress"] is None or shown["progress"]["stage"] != "computing":
+        assert shown["status"] in {"queued", "running"}, shown
+        shown = http.get(f"/v3/job/show/{run}").json()
+        if shown["progress"] is not None:
+            assert shown["debug"]["cmdout"].startswith(shown["progress"]["stage"])
+            assert 0 <= shown["progress"]["percent"] < 100
+        time.sleep(0.05)
 
 
 def _processes_of(length: int) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from addon.models.accounts import Account
     from addon.models.jobs import Job
 
-LEASE_S = 1.0
+LEASE_S = 0.5
 
 
 class Endless:
