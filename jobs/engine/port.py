@@ -23,6 +23,8 @@ class Kind(StrEnum):
     DECIMAL = "decimal"
     TEXT = "text"
     BOOLEAN = "boolean"
+    NOTHING = "nothing"
+    """Never a value: what a writer makes of a column without any."""
     OTHER = "other"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.contracts.errors import InputError
+from jobs.contracts.errors import EngineError, InputError
 from jobs.contracts.tables import MAX_TIME, Column, ColumnType, InputTable
+from jobs.engine.csv_rows import refuse_ragged
 from jobs.engine.pinned import register_pinned
 from jobs.engine.port import Engine, Kind, SourceColumn
 from jobs.engine.text import query
@@ -29,6 +30,10 @@ _ACCEPTED = {
     ColumnType.VARCHAR: {Kind.TEXT, Kind.INTEGER},
     ColumnType.BOOLEAN: {Kind.BOOLEAN},
 }
+
+
+#: Integers that a cast to BIGINT may refuse, by DuckDB's names; Spark reads them as decimals.
+_WIDER_THAN_BIGINT = {"UBIGINT", "HUGEINT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,19 @@ def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
     """Register a source and turn it into a relation that is the contract's table, under its name.
 
     Raises:
-        InputError: a missing column, a type that does not fit, a text that is not a number, or nothing but
-            times out of range (most often milliseconds).
+        InputError: a missing column, a type that does not fit, a text that is not a number, a CSV row with
+            more or fewer fields than the header, or nothing but times out of range (most often
+            milliseconds).
     """
+    try:
+        return _stage(engine, contract, source)
+    except (EngineError, InputError):
+        if source.is_csv:
+            refuse_ragged(source.files, _delimiter)
+        raise
+
+
+def _stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
     raw = f"{contract.name}__raw"
     _register(engine, raw, source, contract)
     found = _locate(engine.columns(raw), contract, source)
@@ -144,7 +159,7 @@ def _locate(
 def _check_type(
     contract: InputTable, column: Column, name: str, source: SourceColumn, *, is_csv: bool
 ) -> None:
-    if is_csv or source.kind in _ACCEPTED[column.type]:
+    if is_csv or source.kind is Kind.NOTHING or source.kind in _ACCEPTED[column.type]:
         return
     unit = f" of {column.unit}" if column.unit else ""
     raise InputError(
@@ -190,6 +205,10 @@ def _item(
     if is_csv:
         text = f"NULLIF({text if column.type is ColumnType.VARCHAR else f'TRIM({text})'}, '')"
     kind = _number_kind(engine, raw, text) if is_csv and column.type is ColumnType.NUMBER else source.kind
+    if not is_csv and kind is Kind.FLOAT:
+        text = f"CASE WHEN {text} - {text} = 0 THEN {text} END"  # NaN and infinities are no values
+    if column.is_time and source.native in _WIDER_THAN_BIGINT:
+        text = f"LEAST({text}, {MAX_TIME + 1})"  # out of range, and counted so, instead of a failed cast
     return f"CAST({text} AS {_sql_type(column.type, kind)}) AS {column.name}"
 
 

@@ -42,6 +42,8 @@ def _kind(native: str) -> Kind:
         return Kind.DECIMAL
     if native == "BOOLEAN":
         return Kind.BOOLEAN
+    if native == '"NULL"':
+        return Kind.NOTHING
     return Kind.TEXT if native == "VARCHAR" or native.startswith("ENUM") else Kind.OTHER
 
 
@@ -174,7 +176,9 @@ class DuckEngine:
         """Read CSV files with a header as text."""
         listing = ", ".join(text_literal(str(file)) for file in files)
         options = f"header = true, all_varchar = true, delim = {text_literal(delimiter)}"
-        options += ", quote = '\"', escape = '\"'"
+        # Nothing is guessed: DuckDB would leave out the rows before the first ones of the usual width, and
+        # rows that begin with #.
+        options += ", quote = '\"', escape = '\"', skip = 0, comment = ''"
         self._register(name, f"FROM read_csv([{listing}], {options}, union_by_name = true)", files)
 
     def _register(self, name: str, sql: str, files: Sequence[Path]) -> None:

@@ -69,6 +69,8 @@ def _kind(native: str) -> Kind:
         return Kind.DECIMAL
     if native == "boolean":
         return Kind.BOOLEAN
+    if native == "void":
+        return Kind.NOTHING
     return Kind.TEXT if native == "string" else Kind.OTHER
 
 
@@ -196,6 +198,7 @@ class SparkEngine:
             "escape": '"',
             "multiLine": True,
             "encoding": "UTF-8",
+            "mode": "FAILFAST",  # else a row with too many fields loses them, and one with too few gets NULLs
         }
         self._read(name, files, lambda reader: reader.options(**options).csv(_names(files)))
 

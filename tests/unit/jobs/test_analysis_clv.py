@@ -136,12 +136,19 @@ def test_impossible_parameters_are_refused(run: Any, params: dict[str, Any], nam
 
 
 @pytest.mark.parametrize(
-    "bad", [{"frequency": -1}, {"recency": 11.0}, {"recency": 0.0}, {"frequency": 0}, {"T": float("nan")}]
+    "bad", [{"frequency": -1}, {"recency": 11.0}, {"recency": 0.0}, {"frequency": 0}, {"T": -1.0}]
 )
 def test_a_summary_that_no_customer_can_have_is_refused(run: Any, bad: dict[str, Any]) -> None:
     row = {"customer_id": "c", "frequency": 1, "recency": 5.0, "T": 10.0, "monetary_minor": 1.0}
     with pytest.raises(InputError, match="1 rows are impossible, for example customer 'c'"):
         run("clv", {"customer_summary": [row | bad]})
+
+
+def test_a_summary_whose_age_is_no_number_is_left_out_and_counted(run: Any) -> None:
+    row = {"customer_id": "c", "frequency": 1, "recency": 5.0, "T": float("nan"), "monetary_minor": 1.0}
+    found = run("clv", {"customer_summary": [row]})
+    assert found.tables["clv"].num_rows == 0
+    assert found.manifest["rows_excluded"] == {"customer_summary": {"null_T": 1}}
 
 
 def test_one_of_the_two_inputs_is_needed(run: Any) -> None:

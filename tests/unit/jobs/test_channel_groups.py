@@ -1,4 +1,4 @@
-"""Channel groups: the rules in their order, told once more in Python, over all combinations of some values."""
+"""Channel groups: the rules in their order, told once more in Python, over every mix of some values."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SOURCES = (
     "sms",
 )
 MEDIA = (
-    None, "CPC ", "cpm", "retargeting", "paid-x", "banner", "social-network", "promo-video", "organic", "link",
-    "e mail", "affiliates", "audio", "sms", "web-push", "mobile-app", "odd",
+    None, "CPC ", "cpm", "retargeting", "paid-x", "banner", "social-network", "promo-video", "organic",
+    "link", "e mail", "affiliates", "audio", "sms", "web-push", "mobile-app", "odd",
 )  # fmt: skip
 CAMPAIGNS = (None, "EU Cross-Network 1", "spring-Shop", "plain")
 CLICKS = (None, "gclid", "msclkid", "fbclid")

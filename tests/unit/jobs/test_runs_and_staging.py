@@ -270,3 +270,10 @@ def test_what_cancels_out_is_hashed_as_zero_and_small_numbers_are_not() -> None:
     assert hashed(0.1 + 0.2 - 0.3) == hashed(0.0) == hashed(-0.0)
     assert hashed(1e-9) != hashed(0.0)
     assert hashed(1.00000001) != hashed(1.00000002)
+
+
+def test_times_beyond_every_integer_are_out_of_range(duck: DuckEngine) -> None:
+    table = events(time=pa.array([5, 2**64 - 1], pa.uint64()))
+    result = run_analysis("sessions", duck, {"events": table})
+    assert result.tables["sessions"].num_rows == 1
+    assert result.manifest["rows_excluded"] == {"events": {"time_out_of_range": 1}}
