@@ -115,7 +115,7 @@ def _activity(engine: Engine, parameters: Parameters, present: Present, until: i
             conversion_events=parameters.conversion_events,
             to=max(until, 1),
         )
-        made = sessions.compute(engine, asked, present)["sessions"]
+        made = sessions.as_relation(engine, asked, present)
         engine.materialize(visits, f"SELECT user_id, session_index, channel FROM {made}")  # noqa: S608 - a relation of ours
     engine.view("profile_visits", query("profile", "visits", sessions=visits))
 

@@ -109,6 +109,23 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
         if found is not None:
             rows = session_batches(found, timeout=parameters.timeout, split_on_day=parameters.split_on_day)
             return {"sessions": Batches(rows)}
+    return {"sessions": as_relation(engine, parameters, present, opening)}
+
+
+def as_relation(
+    engine: Engine, parameters: Parameters, present: Present, opening: tuple[str, ...] | None = None
+) -> str:
+    """Do it in SQL and return the relation of the sessions, for another analysis to go on from.
+
+    Args:
+        engine: has `events` staged.
+        parameters: where to cut.
+        present: the columns that the inputs have.
+        opening: of the first event, what names its channel; found from `present` when None.
+    """
+    if opening is None:
+        known: tuple[str, ...] = ("channel", *CAMPAIGN_COLUMNS)
+        opening = known if present["events"] & set(known) else ()
     number_events(engine, parameters, opening, once=True)
     grouped = query(
         "sessions",
@@ -131,7 +148,7 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
             channel_join=_CHANNEL_JOIN if opening else "",
         ),
     )
-    return {"sessions": "sessions"}
+    return "sessions"
 
 
 _CHANNEL_JOIN = (
