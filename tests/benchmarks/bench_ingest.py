@@ -202,11 +202,12 @@ def _measure() -> list[Figure]:
         raise ValueError(f"an event has {len(ndjson) // EVENTS} bytes")
     packed = gzip.compress(b"".join(map(msgpack.packb, rows)), 1)
     bodies = _logplex_bodies()
-    flush = _Flush()
+    flush, without_kernel = _Flush(), _Flush(Typer(compiled=False))
     lines = [_record(BodyKind.NDJSON, ndjson, clean=True)]
     imports = [_record(BodyKind.MSGPACK_GZ, packed)]
     drained = [_record(BodyKind.LOGPLEX, body) for body in bodies]
     flush.run(lines)
+    without_kernel.run(lines)
     peer = "orjson + from_pylist", "msgpack + from_pylist", "per-line Python + from_pylist"
     found = [
         _against(
@@ -230,10 +231,18 @@ def _measure() -> list[Figure]:
             peer[2],
             bar=">= 4 x peer",
         ),
+        _against(
+            "ingest.ndjson_kernel",
+            lambda: flush.run(lines),
+            lambda: without_kernel.run(lines),
+            "the same through DuckDB's JSON reader",
+            bar=">= 1.5 x peer",
+        ),
         _against_clickhouse(ndjson, lambda target: flush.run(lines, target)),
         *_limits(ndjson, flush, lines),
     ]
     flush.typer.close()
+    without_kernel.typer.close()
     return found
 
 

@@ -87,6 +87,27 @@ def test_every_text_is_taken_and_is_itself(compiled: Kernel, texts: list[str], e
     assert found.values[4].to_pylist() == texts
 
 
+def test_utf8_is_taken_exactly_where_it_is_well_formed(compiled: Kernel) -> None:
+    tails = (b"", b"\x80", b"\x80\x80", b"\xbf\xbf", b"\x80\xc0", b"\xc0\x80")
+    sequences = [
+        bytes((lead, second)) + tail
+        for lead in range(0x80, 0x100)
+        for second in range(0x80, 0x100)
+        for tail in tails
+    ]
+    lines = [b'{"s":"' + sequence + b'"}' for sequence in sequences]
+    well_formed = [row for row, sequence in enumerate(sequences) if is_utf8(sequence)]
+    assert scanned(compiled, lines, SCHEMA).rows.tolist() == well_formed
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 @settings(deadline=None, max_examples=300)
 @given(text=NUMBERS)
 def test_a_double_is_the_nearest_one_or_is_left(compiled: Kernel, text: str) -> None:
@@ -212,6 +233,14 @@ def test_both_ways_give_the_same_table(
     assert with_kernel.schema == with_sql.schema
     assert with_kernel.rejected == with_sql.rejected
     assert with_kernel.table.combine_chunks().equals(with_sql.table.combine_chunks())
+
+
+def test_escapes_in_json_are_printed_alike_both_ways(both_ways: tuple[Typer, Typer]) -> None:
+    points = [*range(0xD800), *range(0xE000, 0x11000), 0x1F600, 0x10FFFF]
+    lines = pa.array([f'{{"j":["x",{json.dumps(chr(point))}]}}' for point in points], pa.string())
+    times = pa.array([77] * len(points), pa.int64())
+    with_kernel, with_sql = (typer.type_lines(lines, times, SCHEMA).table for typer in both_ways)
+    assert with_kernel["j"].equals(with_sql["j"])
 
 
 def test_numbers_in_texts_are_printed_alike_both_ways(both_ways: tuple[Typer, Typer]) -> None:
