@@ -119,34 +119,39 @@ class Scheduler:
             due = self._store.due(_AT_ONCE)
             if not due:
                 break
+            full: set[int] = set()
             for schedule in due:
                 if self._closing.is_set():
                     break
-                self._decide_safely(schedule)
+                if schedule.account_id not in full and not self._decide_safely(schedule):
+                    full.add(schedule.account_id)
         return self._store.next_due()
 
-    def _decide_safely(self, schedule: Schedule) -> None:
+    def _decide_safely(self, schedule: Schedule) -> bool:
         try:
-            self._decide(schedule)
+            return self._decide(schedule)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  (one schedule's fault must not keep the others from running)
             self.stats.failed += 1
             _log.exception(SLOT_FAILED, account_id=schedule.account_id, schedule_id=schedule.id)
             self._store.postpone(schedule, self._clock.now() + _BROKEN_S)
+            return True
 
-    def _decide(self, schedule: Schedule) -> None:
+    def _decide(self, schedule: Schedule) -> bool:
+        """Issue what is due of a schedule; False when its account's queue is full: then all of it waits."""
         now = self._clock.now()
         account = self._accounts.get(schedule.account_id)
         plan = plan_slot(schedule, now)
         if plan is None or account.state is not AccountState.PROVISIONED:
-            return
+            return True
         if self._jobs.queued_count(account.id) >= MAX_QUEUED:
-            _log.warning(QUEUE_FULL, account_id=account.id, schedule_id=schedule.id)
-            self._store.postpone(schedule, now + _FULL_QUEUE_S)
-            return
+            _log.warning(QUEUE_FULL, account_id=account.id)
+            self._store.postpone_account(account.id, now + _FULL_QUEUE_S)
+            return False
         if self._store.issue(schedule, plan, job_of(schedule, plan.slot, account.plan)) is not None:
             self._note(schedule, plan)
+        return True
 
     def _note(self, schedule: Schedule, plan: SlotPlan) -> None:
         self.stats.fired += 1

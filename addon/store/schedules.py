@@ -183,10 +183,10 @@ class ScheduleStore:
             return connection.execute(mine).scalar_one()
 
     def due(self, most: int) -> Sequence[Schedule]:
-        """Return up to ``most`` schedules whose slots are to be decided now, the longest due first."""
+        """Return up to ``most`` schedules whose slots are to be decided now, the oldest slot first."""
         due = sa.select(SCHEDULES).where(SCHEDULES.c.due_at <= self._clock.now(), _ALIVE)
         with self._database.read() as connection:
-            rows = connection.execute(due.order_by(SCHEDULES.c.due_at, SCHEDULES.c.id).limit(most))
+            rows = connection.execute(due.order_by(SCHEDULES.c.next_slot, SCHEDULES.c.id).limit(most))
             return [_schedule(row) for row in rows]
 
     def next_due(self) -> float | None:
@@ -227,6 +227,12 @@ class ScheduleStore:
         )
         with self._database.write() as connection:
             connection.execute(sa.update(SCHEDULES).where(same).values(due_at=until))
+
+    def postpone_account(self, account_id: int, until: float) -> None:
+        """Decide about none of the account's slots that are due before ``until`` (Unix seconds)."""
+        due = sa.and_(SCHEDULES.c.account_id == account_id, SCHEDULES.c.due_at <= self._clock.now())
+        with self._database.write() as connection:
+            connection.execute(sa.update(SCHEDULES).where(due).values(due_at=until))
 
     def run(self, schedule: Schedule, requests: Sequence[tuple[int, JobRequest]]) -> Sequence[Job]:
         """Issue jobs that somebody asked for, each for a slot, beside the slots' own; all of them or none.

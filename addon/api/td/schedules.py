@@ -31,7 +31,6 @@ async def create(name: str, identity: Master, rooms: Rooms, params: Parameters) 
     kind = given.get("type", "hive")
     spec = ScheduleSpec(
         **{
-            "name": name,
             "cron": "",
             "timezone": "UTC",
             "type": kind,
@@ -39,6 +38,7 @@ async def create(name: str, identity: Master, rooms: Rooms, params: Parameters) 
             "query": "",
             "catch_up": default_catch_up(kind),
             **given,
+            "name": name,
         }
     )
     if spec.type in DIALECTS:
@@ -117,7 +117,6 @@ def _given(params: Params) -> dict[str, Any]:
     """Return the fields of a definition that a request names, as :class:`ScheduleSpec` has them."""
     if params.optional("result") or params.optional("result_connection_id"):
         raise InvalidInput("Result output is not supported yet.", hint="Download the job's result instead.")
-    texts = {"cron": "cron", "timezone": "timezone", "type": "type", "database": "database", "query": "query"}
     numbers = {
         "delay": "delay_s",
         "priority": "priority",
@@ -125,9 +124,12 @@ def _given(params: Params) -> dict[str, Any]:
         "catch_up": "catch_up",
     }
     given: dict[str, Any] = {}
-    for theirs, ours in texts.items():
-        if params.has(theirs):
-            given[ours] = params.text(theirs).strip() if theirs != "query" else params.text(theirs)
+    for name in ("cron", "database", "query"):  # an empty cron is one: that of a saved query
+        if params.has(name):
+            given[name] = params.text(name) if name == "query" else params.text(name).strip()
+    for name in ("timezone", "type"):
+        if params.optional(name) is not None:
+            given[name] = params.text(name).strip()
     for theirs, ours in numbers.items():
         if params.optional(theirs) is not None:
             given[ours] = params.integer(theirs, 0)

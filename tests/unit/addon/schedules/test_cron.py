@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
@@ -199,6 +200,26 @@ def test_names_stand_for_fields(text: str, same: str) -> None:
 def test_what_is_no_cron_expression_is_refused_with_the_form_it_should_have(text: str) -> None:
     with pytest.raises(InvalidInput, match="Write five fields"):
         Cron(text, "UTC")
+
+
+_words = st.sampled_from(
+    ["*", "*/7", "0", "59", "23", "31", "L", "LW", "2", "1-5", "MON#5", "5L", "sun", "1#1", "29,30"]
+)
+_texts = st.one_of(st.text(max_size=40), st.lists(_words, min_size=5, max_size=5).map(" ".join))
+
+
+@settings(deadline=None, max_examples=100)
+@given(_texts, st.sampled_from(ZONES), st.integers(0, 4_000_000_000))
+def test_any_text_is_refused_or_has_slots_that_are_found_in_time(text: str, zone: str, moment: int) -> None:
+    try:
+        cron = Cron(text, zone)
+    except InvalidInput:
+        return
+    began = time.process_time()
+    slots = list(islice(cron.after(moment), 3))
+    assert slots == sorted(set(slots))
+    assert all(at > moment and at % 60 == 0 for at in slots)
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../../etc/passwd", "EST5EDT4", "utc "])

@@ -136,8 +136,8 @@ def shared_database(tmp_path_factory: pytest.TempPathFactory) -> Database:
     return database
 
 
-def test_a_slot_waits_while_the_accounts_queue_is_full(rig: Rig) -> None:
-    schedule = rig.make()
+def test_slots_wait_while_the_accounts_queue_is_full_and_the_oldest_goes_first(rig: Rig) -> None:
+    schedule, older = rig.make(), rig.make("older", cron="28 * * * *")
     request = JobRequest(rig.account.id, "trino", "shop", "SELECT 2", 1)
     queued = [rig.jobs.issue(request) for _ in range(MAX_QUEUED)]
     rig.move_to(FIRST)
@@ -145,6 +145,11 @@ def test_a_slot_waits_while_the_accounts_queue_is_full(rig: Rig) -> None:
     assert rig.decided(schedule) == []
     rig.jobs.request_kill(rig.account.id, queued[0].id)
     rig.move_to(FIRST + 10)
+    assert rig.scheduler.round() == FIRST + 20
+    assert [rig.decided(one) for one in (schedule, older)] == [[], [FIRST - 120]]
+    for job in queued[1:]:
+        rig.jobs.request_kill(rig.account.id, job.id)
+    rig.move_to(FIRST + 20)
     rig.scheduler.round()
     assert rig.decided(schedule) == [FIRST]
 
