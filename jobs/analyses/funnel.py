@@ -11,6 +11,7 @@ from jobs.analyses.funnel_fast import reached_by_kernel
 from jobs.analyses.funnel_parameters import Parameters
 from jobs.analyses.identity import IDENTITY_EDGES
 from jobs.analyses.inputs import EVENTS
+from jobs.contracts.errors import InputError
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
 from jobs.engine.text import literal, query
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from jobs.engine.port import Engine
 
 
-def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[str, str]:
+def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Find how far each entity comes through the steps, and within the window.
 
     An entity is a user, or a session cut as in `sessions`; only events of the report range [from, to) count.
@@ -51,6 +52,11 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
     fractions, 1 at step 1, NULL where nobody was before. `dropped` is the previous step's entities minus this
     one's, 0 at step 1.
     """
+    if parameters.breakdown is not None and "breakdown" not in present["events"]:
+        raise InputError(
+            f"events: column breakdown is missing; parameter breakdown = {parameters.breakdown} reads it"
+            " (rename with --map events.breakdown=NAME)"
+        )
     _source(engine, parameters)
     plain = parameters.mode == "ordered" and parameters.count == "entity"
     by_kernel = (

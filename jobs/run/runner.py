@@ -143,8 +143,18 @@ def run_analysis(
         "cpu_seconds": round(time.process_time() - spent, 3),
     }
     if out is not None:
+        _forget_others(analysis, out, set(results), sources)
         (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return RunResult(manifest, tables, files)
+
+
+def _forget_others(analysis: Analysis, out: Path, made: set[str], sources: Mapping[str, Source]) -> None:
+    """Remove outputs that an earlier run of the analysis left here and this one, asked otherwise, has not."""
+    read = {file.resolve() for source in sources.values() for file in source.files}
+    for contract in analysis.outputs:
+        left = out / f"{contract.name}.parquet"
+        if contract.name not in made and left.resolve() not in read:
+            left.unlink(missing_ok=True)
 
 
 def _compute(

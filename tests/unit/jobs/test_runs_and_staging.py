@@ -277,3 +277,19 @@ def test_times_beyond_every_integer_are_out_of_range(duck: DuckEngine) -> None:
     result = run_analysis("sessions", duck, {"events": table})
     assert result.tables["sessions"].num_rows == 1
     assert result.manifest["rows_excluded"] == {"events": {"time_out_of_range": 1}}
+
+
+def test_an_output_that_is_not_asked_for_any_more_does_not_stay(duck: DuckEngine, tmp_path: Path) -> None:
+    params: dict[str, Any] = {"steps": ["x"]}
+    run_analysis("funnel", duck, {"events": events()}, params | {"with_entities": True}, tmp_path)
+    assert (tmp_path / "funnel_entities.parquet").exists()
+    kept = tmp_path / "notes.parquet"
+    kept.write_bytes(b"mine")
+    result = run_analysis("funnel", duck, {"events": events()}, params, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"funnel.parquet", "manifest.json", "notes.parquet"}
+    assert set(result.manifest["outputs"]) == {"funnel"}
+
+
+def test_a_breakdown_without_its_column_is_refused(duck: DuckEngine) -> None:
+    with pytest.raises(InputError, match=r"column breakdown is missing; .* --map events\.breakdown=NAME"):
+        run_analysis("funnel", duck, {"events": events()}, {"steps": ["x"], "breakdown": "first"})
