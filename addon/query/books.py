@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from platform_core.base.errors import NotFound, SluiceError
+from platform_core.base.errors import SluiceError
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.models.ingest import Warehouse
+    from addon.models.tables import TableRef
     from addon.query.metering import Metering
     from addon.store.catalog import SqlCatalog
     from addon.store.meters import MeterRow, MeterStore
 
 KEEP_S = 400 * 86_400
 """How long the meters are kept: a year to compare with, and a month to write the bill in."""
+MOST = 500
+"""Tables that one round measures."""
 _log = get_logger(__name__)
 _WHERE = [("time", pa.int64()), ("database", pa.string()), ("table_name", pa.string())]
 INGESTED = pa.schema([*_WHERE, ("rows_in", pa.int64()), ("bytes_in", pa.int64())])
@@ -43,6 +46,7 @@ class Books:
         self._metering = metering
         self._catalog = catalog
         self._warehouse = warehouse
+        self._after = 0
 
     async def write(self, account_id: int, folder: Path) -> None:
         """Write ``ingested``, ``stored`` and ``queried``, all as of now."""
@@ -50,26 +54,28 @@ class Books:
         await asyncio.to_thread(self._write, account_id, folder)
 
     def _write(self, account_id: int, folder: Path) -> None:
-        self.measure(account_id)
+        self._measure(self._catalog.table_refs(account_id))
         for name, table in meter_tables(self._meters.rows(account_id)).items():
             pq.write_table(table, folder / f"{name}.parquet")
 
     def round(self) -> None:
-        """Measure every account's tables, and forget what is too old; blocking, one round an hour."""
-        for payer in self._meters.payers():
-            try:
-                self.measure(payer.account_id)
-            except (SluiceError, OSError):  # the next round measures again
-                _log.exception("tables_not_measured", account=payer.account_id)
+        """Measure the next tables of all accounts, and forget what is too old; blocking, once an hour.
+
+        A size stands until the next measurement, so that it does no harm when a large installation's round
+        trip takes some hours.
+        """
+        tables = self._catalog.following(self._after, MOST)
+        self._measure([table.ref for table in tables])
+        self._after = tables[-1].id if len(tables) == MOST else 0
         self._meters.expire(self._meters.now() - KEEP_S)
 
-    def measure(self, account_id: int) -> None:
-        """Note how large the account's tables are now."""
+    def _measure(self, refs: Sequence[TableRef]) -> None:
         sizes = {}
-        for ref in self._catalog.table_refs(account_id):
+        for ref in refs:
             try:
                 snapshot = self._warehouse.snapshot(ref)
-            except NotFound:  # it was dropped in this moment
+            except (SluiceError, OSError):  # dropped in this moment, or the store is away: later, then
+                _log.exception("table_not_measured", account=ref.account_id, table=ref.table)
                 continue
             sizes[ref] = 0 if snapshot is None else snapshot.bytes
         self._meters.note_sizes(sizes)

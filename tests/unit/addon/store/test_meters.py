@@ -141,6 +141,26 @@ def test_the_analysis_usage_says_what_the_meters_say_of_one_account(
     assert not any(reasons for reasons in found.manifest["rows_excluded"].values())
 
 
+def test_a_round_measures_some_tables_of_all_accounts_and_goes_on_with_the_next(
+    meters: MeterStore, catalog: SqlCatalog, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon.query.books.MOST", 2)
+    for ref in (A, B, THEIRS):
+        catalog.ensure_table(ref)
+    books = Books(meters, Metering(meters), catalog, cast("Warehouse", Sizes()))
+    books.round()
+    assert [(row.account_id, row.table) for row in meters.rows()] == [(1, "a"), (1, "b")]
+    books.round()
+    assert {(row.account_id, row.table, row.bytes_stored) for row in meters.rows()} == {
+        (1, "a", 99),
+        (1, "b", 99),
+        (2, "a", 99),
+    }
+    clock.advance(401 * 86_400)
+    books.round()
+    assert {row.hour for row in meters.rows()} == {hour_of(clock.now())}
+
+
 def test_an_account_without_anything_has_empty_meters() -> None:
     assert {name: table.num_rows for name, table in meter_tables([]).items()} == {
         "ingested": 0,
