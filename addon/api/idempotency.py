@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from platform_core.base.errors import Conflict, InvalidInput
+from platform_core.base.errors import Conflict, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from addon.models.jobs import Job, JobRequest
@@ -40,13 +41,22 @@ async def issue_once(
     digest = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
     marked = {**request.params, _FINGERPRINT: digest}
     keyed = replace(request, domain_key=_PREFIX + key, params=marked)
-    try:
-        return await runner.issue(keyed), True
-    except Conflict as error:
-        job = await asyncio.to_thread(jobs.by_domain_key, request.account_id, _PREFIX + key)
-        if job.request.params.get(_FINGERPRINT) != digest:
-            raise Conflict(
-                f"The Idempotency-Key {key[:80]!r} was used for another request, which started job {job.id}.",
-                hint="Take a new key for each new request.",
-            ) from error
-        return job, False
+    # Looked for first, so that a full queue does not hide what was queued under the key.
+    job = await asyncio.to_thread(_known, jobs, keyed)
+    if job is None:
+        try:
+            return await runner.issue(keyed), True
+        except Conflict:  # the same request, sent twice at once
+            job = await asyncio.to_thread(jobs.by_domain_key, request.account_id, _PREFIX + key)
+    if job.request.params.get(_FINGERPRINT) != digest:
+        raise Conflict(
+            f"The Idempotency-Key {key[:80]!r} was used for another request, which started job {job.id}.",
+            hint="Take a new key for each new request.",
+        )
+    return job, False
+
+
+def _known(jobs: JobStore, keyed: JobRequest) -> Job | None:
+    with suppress(NotFound):
+        return jobs.by_domain_key(keyed.account_id, str(keyed.domain_key))
+    return None
