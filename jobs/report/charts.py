@@ -74,8 +74,8 @@ def narrowed(spec: dict[str, Any]) -> dict[str, Any]:
     """The same Vega-Lite chart for a phone: less breadth, shorter names."""
     labels = spec["config"]["axis"] | {"labelLimit": 120}
     found: dict[str, Any] = _with_limits(spec) | {
-        "width": NARROW - 130,
-        "padding": {**_PADDING, "left": 6, "right": 72},
+        "width": NARROW - 150,
+        "padding": {**_PADDING, "left": 6, "right": 8},
     }
     return found | {"config": {**spec["config"], "axis": labels}}
 
@@ -154,24 +154,18 @@ def grouped_bars(data: Sequence[Datum], series: Sequence[str], axis: str) -> dic
         "title": axis,
         "axis": {"format": ".0%", "tickCount": 6, "domain": False},
     }
-    legend = {"orient": "top", "title": None, "symbolType": "square", "columnPadding": 28}
-    color = {
-        "field": "series",
-        "type": "nominal",
-        "sort": None,
-        "scale": {"domain": list(series), "range": list(PALETTE)},
-        "legend": legend,
-    }
     offset = {"field": "series", "type": "nominal", "sort": list(series)}
     return _lite(
         data,
         height={"step": 10, "for": "offset"},
         mark={"type": "bar", "cornerRadiusEnd": 2},
-        encoding={"y": y, "yOffset": offset, "x": x, "color": color},
+        encoding={"y": y, "yOffset": offset, "x": x, "color": _series(series)},
     )
 
 
-def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -> dict[str, Any]:
+def heat(
+    data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28, width: float = WIDTH - 40
+) -> dict[str, Any]:
     """Cells, darker for more, with the number in each. Data: `x`, `y`, `value` (0..1 of ink), `text`."""
     x = {
         "field": "x",
@@ -196,6 +190,7 @@ def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -
     return _lite(
         data,
         height={"step": step},
+        width=width,
         encoding={"x": x, "y": y},
         layer=[
             {
@@ -211,6 +206,71 @@ def heat(data: Sequence[Datum], x_title: str, y_title: str, *, step: int = 28) -
             {"mark": {"type": "text", "fontSize": 11}, "encoding": {"text": {"field": "text"}}},
         ],
     )
+
+
+def lines(
+    data: Sequence[Datum], series: Sequence[str], axis: str, *, form: str = "~s", points: bool = False
+) -> dict[str, Any]:
+    """Lines over UTC time, one for each series. Data: `at` (milliseconds), `series`, `value`.
+
+    `form` is a d3 number format: `~s`, `.0%`.
+    """
+    x = {
+        "field": "at",
+        "type": "temporal",
+        "scale": {"type": "utc"},
+        "title": None,
+        "axis": {"grid": False, "labelAngle": 0, "labelOverlap": True, "tickCount": 6},
+    }
+    y = {
+        "field": "value",
+        "type": "quantitative",
+        "title": axis,
+        "axis": {"format": form, "tickCount": 5, "domain": False},
+        "scale": {"zero": True},
+    }
+    return _lite(
+        data,
+        height=220,
+        mark={"type": "line", "strokeWidth": 2, "point": points},
+        encoding={"x": x, "y": y, "color": _series(series)},
+    )
+
+
+def stacks(data: Sequence[Datum], series: Sequence[str], x_title: str, y_title: str) -> dict[str, Any]:
+    """Upright bars of stacked parts, below the line for negative ones. Data: `label`, `series`, `value`."""
+    x = {
+        "field": "label",
+        "type": "ordinal",
+        "sort": None,
+        "title": x_title,
+        "axis": {"labelAngle": 0, "labelOverlap": True, "ticks": False},
+    }
+    y = {
+        "field": "value",
+        "type": "quantitative",
+        "title": y_title,
+        "axis": {"tickCount": 5, "format": "~s", "domain": False},
+    }
+    order = {"field": "order", "type": "quantitative"}
+    return _lite(
+        data,
+        height=240,
+        mark={"type": "bar", "width": {"band": 0.8}},
+        encoding={"x": x, "y": y, "color": _series(series), "order": order},
+    )
+
+
+def _series(names: Sequence[str]) -> dict[str, Any]:
+    """The colours of series, with a legend where there are several."""
+    legend = {"orient": "top", "title": None, "symbolType": "square", "columnPadding": 18, "columns": 4}
+    return {
+        "field": "series",
+        "type": "nominal",
+        "sort": None,
+        "scale": {"domain": list(names), "range": list(PALETTE)},
+        "legend": legend if len(names) > 1 else None,
+    }
 
 
 def sankey(

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
 
 _MOST_PURCHASES = 8
 _AGES, _COHORTS = 13, 30
+_NARROW_AGES, _NARROW_COHORTS = 7, 14
+#: How to read a row, by the mode of retention.
+_HOW = {
+    "day_n": "Read along it: what part of them was there again 1, 2, 3 {unit}s later.",
+    "unbounded": "Read along it: what part of them was there 1, 2, 3 {unit}s later, or ever after that.",
+    "bracket": "Read along it: what part of them was there at least once within these {unit}s.",
+    "rolling": "Read along it: what part of them was there again 1, 2, 3 times 24 hours later.",
+}
 
 
 def summary(run: RunFolder, rows: list[Row]) -> Section:
     """A histogram of purchases per customer."""
-    total = len(rows)
-    buckets = Counter(min(int(row["frequency"]) + 1, _MOST_PURCHASES) for row in rows)
-    spent: dict[int, list[float]] = {}
+    total = sum(row["n"] for row in rows)
+    buckets: Counter[int] = Counter()
+    spent: Counter[int] = Counter()
     for row in rows:
-        if row["frequency"]:
-            spent.setdefault(min(int(row["frequency"]) + 1, _MOST_PURCHASES), []).append(
-                row["monetary_minor"]
-            )
+        purchases = min(int(row["frequency"]) + 1, _MOST_PURCHASES)
+        buckets[purchases] += row["n"]
+        spent[purchases] += row["monetary_minor"] if row["frequency"] else 0
     unit = label(rows[0]["unit"])
     names = {
         number: f"{number}+" if number == _MOST_PURCHASES else str(number)
@@ -43,7 +50,7 @@ def summary(run: RunFolder, rows: list[Row]) -> Section:
                 names[n],
                 count(buckets[n]),
                 Cell(percent(buckets[n] / total), bar=buckets[n] / total),
-                money(sum(spent[n]) / len(spent[n]) if n in spent else None),
+                money(spent[n] / buckets[n] if n > 1 and buckets[n] else None),
             )
             for n in names
         ],
@@ -63,10 +70,11 @@ def summary(run: RunFolder, rows: list[Row]) -> Section:
 
 def rfm(run: RunFolder, rows: list[Row]) -> Section:
     """Named segments by money, and the grid of recency and frequency scores."""
-    total, money_total = len(rows), sum(row["monetary_minor"] for row in rows)
-    sizes = Counter(row["segment"] for row in rows)
+    total, money_total = sum(row["n"] for row in rows), sum(row["monetary_minor"] for row in rows)
+    sizes: Counter[str] = Counter()
     worth: Counter[str] = Counter()
     for row in rows:
+        sizes[row["segment"]] += row["n"]
         worth[row["segment"]] += row["monetary_minor"]
     order = sorted(sizes, key=lambda name: (-worth[name], name))
     best = order[0]
@@ -120,7 +128,9 @@ def rfm(run: RunFolder, rows: list[Row]) -> Section:
 
 
 def _score_grid(rows: list[Row]) -> Chart:
-    cells = Counter((row["r"], row["f"]) for row in rows)
+    cells: Counter[tuple[int, int]] = Counter()
+    for row in rows:
+        cells[row["r"], row["f"]] += row["n"]
     scores = range(1, max(max(pair) for pair in cells) + 1)
     peak = max(cells.values())
     top = scores[-1]
@@ -157,13 +167,15 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
     ages = sorted({row["age"] for row in shown})
     cells = {(row["cohort_start"], row["age"]): row for row in shown}
     sizes = {row["cohort_start"]: row["cohort_size"] for row in shown}
-    finding = _pooled(shown, unit)
+    mode = str(shown[0]["mode"])
+    finding = _pooled(run, shown, unit, mode)
+    ages_told = _age_names(run, ages, mode)
     kept, lasting = cohorts[-_COHORTS:], ages[:_AGES]
     top = max((row["rate"] or 0.0 for row in shown if row["age"] > 0), default=0.0)
     names = {cohort: f"{period(cohort, unit)}  ({count(sizes[cohort])})" for cohort in kept}
     data = [
         {
-            "x": str(age),
+            "x": ages_told[age],
             "y": names[cohort],
             "value": _ink(cells[cohort, age], top),
             "text": _cell(cells[cohort, age]),
@@ -172,8 +184,10 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
         for age in lasting
         if (cohort, age) in cells
     ]
+    narrow_ages = {ages_told[age] for age in lasting[:_NARROW_AGES]}
+    narrow_cohorts = {names[cohort] for cohort in kept[-_NARROW_COHORTS:]}
     table = grid(
-        (f"First {unit}", "Size", *(f"+{age}" for age in lasting)),
+        (f"First {unit}", "Size", *(ages_told[age] if mode == "bracket" else f"+{age}" for age in lasting)),
         [
             (
                 period(cohort, unit),
@@ -197,10 +211,16 @@ def retention(run: RunFolder, rows: list[Row]) -> Section:
         f"Heat map of {len(kept)} cohorts, one row each, by {unit}s since the start. {finding}.",
         charts.heat(data, f"{unit}s since the first purchase or visit", f"first {unit} (size)"),
         table,
+        charts.heat(
+            [one for one in data if one["x"] in narrow_ages and one["y"] in narrow_cohorts],
+            f"{unit}s since the start",
+            f"first {unit} (size)",
+            width=charts.NARROW - 110,
+        ),
     )
     explanation = (
-        f"A row holds those who started in the same {unit}. Read along it: what part of them was there again"
-        f" 1, 2, 3 {unit}s later. A cell that is missing has not happened yet."
+        f"A row holds those who started in the same {unit}. {_HOW[mode].format(unit=unit)}"
+        " A cell that is missing has not happened yet."
     )
     return Section("Retention by cohort", finding, explanation, run, (chart,), notes=tuple(notes))
 
@@ -216,14 +236,25 @@ def _cell(row: Row | None) -> str:
     return f"{(row['rate'] or 0.0) * 100:.0f}%{'' if row['mature'] else '*'}"
 
 
-def _pooled(rows: list[Row], unit: str) -> str:
+def _age_names(run: RunFolder, ages: list[int], mode: str) -> dict[int, str]:
+    """How an age is written: its number, or a bracket's both ends."""
+    if mode != "bracket":
+        return {age: str(age) for age in ages}
+    ends = {int(low): int(high) for low, high in run.param("brackets") or ()}
+    return {age: str(age) if ends.get(age, age) == age else f"{age}-{ends[age]}" for age in ages}
+
+
+def _pooled(run: RunFolder, rows: list[Row], unit: str, mode: str) -> str:
     """What part is back after one and after three periods: over mature cells, weighted by their size."""
     parts = []
-    for age in (1, 3):
+    told = _age_names(run, sorted({row["age"] for row in rows}), mode)
+    for age in [age for age in told if age][:2] if mode == "bracket" else (1, 3):
         mature = [row for row in rows if row["age"] == age and row["mature"]]
         size = sum(row["cohort_size"] for row in mature)
         if size:
-            parts.append(f"{percent(sum(row['users'] for row in mature) / size)} after {plural(age, unit)}")
+            when = f"in {unit}s {told[age]}" if mode == "bracket" else f"after {plural(age, unit)}"
+            when += " or later" if mode == "unbounded" else ""
+            parts.append(f"{percent(sum(row['users'] for row in mature) / size)} {when}")
     return (
         f"Of those who start, {' and '.join(parts)} are back"
         if parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.report.wording import label
@@ -78,7 +78,7 @@ def _attribution(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     model = rows[-1]["model"]
     mine = [row for row in rows if row["model"] == model]
     return [
-        Figure("conversions", "Conversions", _sum(mine, "conversions")),
+        Figure("conversions", "Conversions", round(_sum(mine, "conversions"), 6)),
         Figure("value", "Value", _sum(mine, "value_minor"), "money"),
         *_members("channel", ((row["channel"], row["conversions"]) for row in mine)),
     ]
@@ -89,7 +89,10 @@ def _paths(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
         Figure("paths", "Different paths", len(rows)),
         Figure("entities", "Walked in all", _sum(rows, "entities")),
         Figure("value", "Value", _sum(rows, "value_minor"), "money"),
-        *_members("path", ((row["path"], row["entities"]) for row in rows)),
+        *(
+            replace(one, label=" → ".join(label(step) for step in one.label.split(" > ")))
+            for one in _members("path", ((row["path"], row["entities"]) for row in rows))
+        ),
     ]
 
 
@@ -116,21 +119,19 @@ def _ranking(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
 
 def _summary(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     again = [row for row in rows if row["frequency"]]
+    customers, back = _sum(rows, "n"), _sum(again, "n")
     return [
-        Figure("customers", "Customers", len(rows)),
-        Figure("repeat", "Bought again", _ratio(len(again), len(rows)), "percent"),
-        Figure(
-            "purchase", "Mean repeat purchase", _ratio(_sum(again, "monetary_minor"), len(again)), "money"
-        ),
+        Figure("customers", "Customers", customers),
+        Figure("repeat", "Bought again", _ratio(back, customers), "percent"),
+        Figure("purchase", "Mean repeat purchase", _ratio(_sum(again, "monetary_minor"), back), "money"),
     ]
 
 
 def _rfm(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
-    sizes = Counter(str(row["segment"]) for row in rows)
     return [
-        Figure("customers", "Customers", len(rows)),
+        Figure("customers", "Customers", _sum(rows, "n")),
         Figure("money", "Money, net", _sum(rows, "monetary_minor"), "money"),
-        *_members("segment", sizes.items()),
+        *_members("segment", _by(rows, "segment", "n").items()),
     ]
 
 
@@ -157,28 +158,28 @@ def _churn(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
 
 
 def _clv(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
-    alive = [row["p_alive"] for row in rows if row["p_alive"] is not None]
     known = any(row["clv_minor"] is not None for row in rows)
+    alive = any(row["p_alive"] is not None for row in rows)
     return [
-        Figure("customers", "Customers", len(rows)),
-        Figure("alive", "Expected to be active", sum(alive) if alive else None),
+        Figure("customers", "Customers", _sum(rows, "n")),
+        Figure("alive", "Expected to be active", round(_sum(rows, "p_alive")) if alive else None),
         Figure("clv", "Value to come", _sum(rows, "clv_minor") if known else None, "money"),
     ]
 
 
 def _profile(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
-    segments = Counter(str(row["segment"]) for row in rows if row["segment"] is not None)
+    bought = [row for row in rows if row["segment"] is not None]
     return [
-        Figure("customers", "Customers", len(rows)),
-        Figure("buyers", "Who ever bought", sum(1 for row in rows if row["orders"])),
+        Figure("customers", "Customers", _sum(rows, "n")),
+        Figure("buyers", "Who ever bought", _sum(rows, "buyers")),
         Figure("net", "Money, net", _sum(rows, "net_minor"), "money"),
-        *_members("segment", segments.items()),
+        *_members("segment", _by(bought, "segment", "n").items()),
     ]
 
 
 def _usage(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     last = max(row["day"] for row in rows)
-    tables = Counter[str]()
+    tables: Counter[str] = Counter()
     for row in rows:
         tables[f"{row['database']}.{row['table']}"] += row["rows_in"]
     return [
@@ -208,14 +209,13 @@ def _operations(run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
 
 
 def _sessions(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
+    count = _sum(rows, "n")
     return [
-        Figure("sessions", "Sessions", len(rows)),
-        Figure("users", "Users", len({row["user_id"] for row in rows})),
-        Figure(
-            "converted", "Converted", _ratio(sum(1 for r in rows if r["converted"]), len(rows)), "percent"
-        ),
+        Figure("sessions", "Sessions", count),
+        Figure("users", "Users", _sum(rows, "users")),
+        Figure("converted", "Converted", _ratio(_sum(rows, "converted"), count), "percent"),
         Figure("value", "Value", _sum(rows, "value_minor"), "money"),
-        *_members("channel", Counter(str(row["channel"]) for row in rows).items()),
+        *_members("channel", _by(rows, "channel", "n").items()),
     ]
 
 

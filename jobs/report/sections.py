@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from jobs.contracts.errors import InputError
-from jobs.report import customers, journeys
+from jobs.report import activity, customers, journeys, lifetime, service
 from jobs.report.attribution import attribution
+from jobs.report.condensed import condensed
 from jobs.report.figures import figures
 from jobs.report.model import Section
 from jobs.report.ranking import ranking
@@ -16,6 +17,7 @@ from jobs.report.runs import Row, RunFolder
 Builder = Callable[[RunFolder, list[Row]], Section]
 #: Output to its builder, in the order of the report.
 BUILDERS: dict[str, Builder] = {
+    "sessions": activity.sessions,
     "paths": journeys.paths,
     "attribution": attribution,
     "funnel": journeys.funnel,
@@ -23,6 +25,11 @@ BUILDERS: dict[str, Builder] = {
     "customer_summary": customers.summary,
     "rfm": customers.rfm,
     "retention": customers.retention,
+    "churn": activity.churn,
+    "clv": lifetime.clv,
+    "profile": lifetime.profile,
+    "operations": service.operations,
+    "usage": service.usage,
 }
 
 
@@ -47,7 +54,7 @@ def build(runs: Sequence[RunFolder], *, as_given: bool = False) -> Report:
         if not known:
             notes.append(f"{run.analysis}: left out, the folder {run.path.name} holds no output to report.")
         for name in known:
-            rows = run.rows(name) or []
+            rows = _rows(run, name)
             if rows:
                 sections.append((list(BUILDERS).index(name), _built(run, name, rows)))
             else:
@@ -56,15 +63,24 @@ def build(runs: Sequence[RunFolder], *, as_given: bool = False) -> Report:
     return Report(tuple(section for _, section in ordered), tuple(notes))
 
 
+def _rows(run: RunFolder, name: str) -> list[Row]:
+    try:
+        return condensed(run, name) or []
+    except KeyError as error:
+        raise _lacks(run, name, error) from error
+
+
+def _lacks(run: RunFolder, name: str, error: KeyError) -> InputError:
+    return InputError(f"{run.path / name}.parquet lacks the column {error}; run the analysis again")
+
+
 def _built(run: RunFolder, name: str, rows: list[Row]) -> Section:
     try:
         section = BUILDERS[name](run, rows)
         heading = run.title or section.heading
         return replace(section, heading=heading, figures=figures(run, name, rows))
     except KeyError as error:
-        raise InputError(
-            f"{run.path / name}.parquet lacks the column {error}; run the analysis again"
-        ) from error
+        raise _lacks(run, name, error) from error
 
 
 def provenance(run: RunFolder) -> list[tuple[str, str]]:

@@ -64,6 +64,12 @@ def page_of(runs: Sequence[RunFolder], tmp_path: Path, title: str = "Shop") -> t
     return text, Page(text)
 
 
+@pytest.fixture(scope="module")
+def shop(runs: list[RunFolder], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
+    """The page of all runs, which is drawn once."""
+    return page_of(runs, tmp_path_factory.mktemp("shop"))
+
+
 def terminal_of(runs: Sequence[RunFolder], width: int = 120) -> str:
     stream = io.StringIO()
     render_terminal(runs, Console(file=stream, width=width))
@@ -121,9 +127,9 @@ def hostile_runs(tmp_path: Path) -> list[RunFolder]:
 
 
 def test_every_output_has_its_section_and_every_chart_its_twins(
-    runs: list[RunFolder], tmp_path: Path
+    runs: list[RunFolder], shop: tuple[str, Page]
 ) -> None:
-    _text, page = page_of(runs, tmp_path)
+    _text, page = shop
     headings = [section.heading for section in build(runs).sections]
     assert headings == [
         "Conversion paths",
@@ -153,8 +159,8 @@ def test_every_output_has_its_section_and_every_chart_its_twins(
         assert run.manifest["result_hash"] in page.text
 
 
-def test_the_page_loads_nothing_and_forbids_loading(runs: list[RunFolder], tmp_path: Path) -> None:
-    text, page = page_of(runs, tmp_path)
+def test_the_page_loads_nothing_and_forbids_loading(shop: tuple[str, Page]) -> None:
+    text, page = shop
     policy = next(
         a["content"]
         for tag, a in page.tags
@@ -172,8 +178,8 @@ def test_the_page_loads_nothing_and_forbids_loading(runs: list[RunFolder], tmp_p
     assert all((attributes.get("href") or "#").startswith("#") for _, attributes in page.tags)
 
 
-def test_ids_are_unique_in_the_page(runs: list[RunFolder], tmp_path: Path) -> None:
-    _, page = page_of(runs, tmp_path)
+def test_ids_are_unique_in_the_page(shop: tuple[str, Page]) -> None:
+    _, page = shop
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -219,12 +225,12 @@ def test_a_table_too_wide_for_the_terminal_says_what_it_leaves_out(runs: list[Ru
     assert re.search(r"\d more columns? in a wider terminal", narrow)
 
 
-def test_amounts_carry_their_currency(runs: list[RunFolder], tmp_path: Path) -> None:
+def test_amounts_carry_their_currency(runs: list[RunFolder], tmp_path: Path, shop: tuple[str, Page]) -> None:
     text, _ = page_of([RunFolder.open(run.path, "EUR") for run in runs], tmp_path)
     for heading in ("Value, EUR", "Credited value, EUR", "Money, EUR", "Mean repeat purchase, EUR"):
         assert heading in text
     assert "Amounts are in EUR." in text
-    assert "EUR" not in page_of(runs, tmp_path)[0]
+    assert "EUR" not in shop[0]
 
 
 def test_the_numbers_of_a_finding_are_those_of_the_data(runs: list[RunFolder]) -> None:
@@ -240,12 +246,12 @@ def test_the_numbers_of_a_finding_are_those_of_the_data(runs: list[RunFolder]) -
 
 def test_an_output_without_rows_and_a_folder_without_outputs_are_noted(tmp_path: Path) -> None:
     empty = folder(tmp_path / "empty", "rfm", pa.table({"customer_id": pa.array([], pa.string())}), "rfm")
-    other = folder(tmp_path / "other", "sessions", pa.table({"a": [1]}), "sessions")
+    other = folder(tmp_path / "other", "transitions", pa.table({"a": [1]}), "transitions")
     text, _ = page_of([empty, other], tmp_path)
     assert "rfm.parquet has no rows" in text
-    assert "sessions: left out" in text
+    assert "transitions: left out" in text
     assert "nothing to report" in text
-    assert "sessions: left out" in terminal_of([empty, other])
+    assert "transitions: left out" in terminal_of([empty, other])
 
 
 def test_a_table_that_breaks_its_contract_is_the_callers_mistake(tmp_path: Path) -> None:
