@@ -69,12 +69,11 @@ class Pinned:
         return hashlib.sha256("\n".join([*files, f"{self.first} {self.last}"]).encode()).hexdigest()
 
     def only(self, wanted: Collection[str]) -> Pinned:
-        """Return the table with those of its columns that are wanted, and `time` where it is bounded.
+        """Return the table with those of its columns that are wanted.
 
         Where it has none of them it keeps all, so that an error can name them.
         """
-        bounded = {"time"} if self.bounded else set()
-        kept = tuple(column for column in self.columns if column.name in {*wanted, *bounded})
+        kept = tuple(column for column in self.columns if column.name in wanted)
         return replace(self, columns=kept or self.columns)
 
     @property
@@ -84,8 +83,9 @@ class Pinned:
 
     @property
     def physical(self) -> dict[str, str]:
-        """The physical columns with their types."""
-        return {name: kind for column in self.columns for name, kind in column.stored}
+        """The physical columns with their types, and the time that bounds are held against."""
+        columns = {name: kind for column in self.columns for name, kind in column.stored}
+        return columns | {"time": "BIGINT"} if self.bounded else columns
 
     def to_json(self) -> dict[str, Any]:
         """Return the document."""

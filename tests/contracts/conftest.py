@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from jobs.engines.duck import DuckEngine
 from jobs.engines.spark import SparkEngine
 from tests.contracts.engines import SMALL_DATA
+from tests.contracts.spark_driver import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+os.environ.setdefault("SPARK_SUBMIT_OPTS", QUICK)
 
 
 @pytest.fixture(scope="module")

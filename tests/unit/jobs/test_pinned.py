@@ -45,7 +45,8 @@ def files(folder: Path) -> tuple[PinnedFile, ...]:
 def pinned(folder: Path, **changes: Any) -> Path:
     given: dict[str, Any] = {"first": 2, "last": 8} | changes
     listed = given.pop("files", None) or files(folder)
-    document = Pinned("shop.items", 3, (TIME, PLAIN, WIDENED), listed, **given).to_json()
+    columns = given.pop("columns", (TIME, PLAIN, WIDENED))
+    document = Pinned("shop.items", 3, columns, listed, **given).to_json()
     path = folder / "items.snapshot.json"
     path.write_text(json.dumps(document))
     return path
@@ -67,6 +68,11 @@ def test_a_document_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_only_named_files_and_rows_within_the_bounds_are_read(tmp_path: Path) -> None:
     found = [(row["item"], row["value"]) for row in ranking(pinned(tmp_path))]
+    assert found == [("a", 3.0), ("b", 2.0), ("c", 0.5)]
+
+
+def test_bounds_hold_where_nobody_asks_for_the_time_itself(tmp_path: Path) -> None:
+    found = [(row["item"], row["value"]) for row in ranking(pinned(tmp_path, columns=(PLAIN, WIDENED)))]
     assert found == [("a", 3.0), ("b", 2.0), ("c", 0.5)]
 
 
