@@ -27,11 +27,12 @@ from addon.provisioning.quotas import Quotas
 from addon.provisioning.retention import Retention
 from addon.provisioning.sso import SignOn
 from addon.provisioning.sweeps import Sweeps
-from addon.provisioning.upkeep import Upkeep
+from addon.provisioning.upkeep import KEEP_RESULTS_S, Upkeep
 from addon.query.analysis import AnalysisExecution
 from addon.query.books import Books
 from addon.query.delete_job import Deleter
 from addon.query.metering import Metering
+from addon.query.run_pins import RunPins
 from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.saved_runs import ANALYSIS, SavedRuns
 from addon.query.service import QueryService
@@ -115,6 +116,11 @@ def _fleet(
     return Fleet(database, clock, own, settings.shared, secret)
 
 
+def _metered(database: Database, clock: Clock) -> tuple[MeterStore, Metering]:
+    meters = MeterStore(database, clock)
+    return meters, Metering(meters)
+
+
 class Addon:
     """The running add-on: ``start``, then serve ``application``, then ``close``."""
 
@@ -171,20 +177,18 @@ class Addon:
             runs=scratch,
         )
         saved = SavedRuns(jobs, scratch)
-        meters = MeterStore(self._database, clock)
-        metering = self._metering = Metering(meters)
+        meters, self._metering = _metered(self._database, clock)
         query = QueryService(
-            catalog, self._warehouse, ingestor, self._pool, clock, saved=saved, metering=metering
+            catalog, self._warehouse, ingestor, self._pool, clock, saved=saved, metering=self._metering
         )
-        books = Books(meters, metering, catalog, self._warehouse)
+        books = Books(meters, self._metering, catalog, self._warehouse)
+        run_pins = RunPins(self._warehouse.versions, jobs, KEEP_RESULTS_S)
         self._bulk, perform = assemble(BulkStore(self._database, clock), catalog, self._warehouse, clock)
         executions: dict[str, Execution] = {
             "": SqlExecution(
                 query, results, Deleter(query, self._warehouse.rewriter, catalog, audit, scratch)
             ),
-            ANALYSIS: AnalysisExecution(
-                query, self._sandbox, scratch, results, self._warehouse.versions, jobs, books
-            ),
+            ANALYSIS: AnalysisExecution(query, self._sandbox, scratch, results, run_pins, jobs, books),
             JOB_TYPE: perform,
         }
         public_url = (settings.public_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
@@ -247,6 +251,7 @@ class Addon:
                 retention.round,
                 Sweeps(catalog, self._warehouse).round,
                 books.round,
+                run_pins.expire,
             ),
             None if fleet is None else fleet.upkeep_lease,
         )

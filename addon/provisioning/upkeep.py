@@ -88,9 +88,9 @@ class Upkeep:
         await self._provider.finish_purges()
         if self._lease is not None:  # others run jobs: only what is older than any of them is a leftover
             await asyncio.to_thread(self._remove_half_written, self._clock.now() - _LONGEST_JOB_S)
-        await asyncio.to_thread(self._expire)
-        for expire in self._more:
+        for expire in self._more:  # first: some of them read the jobs that are about to go
             await asyncio.to_thread(expire)
+        await asyncio.to_thread(self._expire)
         broken = await asyncio.to_thread(self._audit.verify)
         if broken is not None:
             _log.error("audit_log_changed", first_row=broken)

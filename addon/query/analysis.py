@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +23,20 @@ from addon.query.spark_place import SparkPlace, spark_place, write_pinned
 from addon.query.worker import QueryFailed, Reply, worker_uid
 from jobs.contracts.pinned import SUFFIX
 from jobs.registry import find
-from platform_core.base.errors import NotFound
 from platform_core.base.logs import get_logger
 from platform_core.base.sandbox.interpreter import python_binds, python_path
 from platform_core.base.sandbox.ownership import own
 from platform_core.base.sandbox.spec import Bind, Network, Sandbox, SandboxSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from addon.models.accounts import Account
     from addon.models.tables import TableRef
     from addon.query.books import Books
+    from addon.query.run_pins import RunPins
     from addon.store.jobs import JobStore
-    from addon.warehouse.versions import Versions
 
 __all__ = ["ANALYSIS", "AnalysisExecution", "Computation", "Computed", "check_plain"]
 _INSIDE = "/sluice-job"
@@ -216,18 +214,18 @@ class AnalysisExecution:
         sandbox: Sandbox,
         scratch: Path,
         results: Path,
-        versions: Versions | None = None,
+        pins: RunPins | None = None,
         jobs: JobStore | None = None,
         books: Books | None = None,
     ) -> None:
-        """Work below ``scratch``, in one folder per account and execution; pin versions in ``versions``.
+        """Work below ``scratch``, in one folder per account and execution; ``pins`` keeps versions.
 
         The rows of the main output go below ``results``, as those of a query do. ``jobs`` is told how far
         each execution has come. ``books`` has what the analysis ``usage`` reads.
         """
         self._results = results
         self._jobs = jobs
-        self._versions = versions
+        self._pins = pins
         self._service = service
         self._computation = Computation(service, sandbox, books)
         self._scratch = scratch
@@ -245,16 +243,15 @@ class AnalysisExecution:
         at = params.get("again", {}).get("at", self._service.now())
         report = self._reporter(job)
         done = await self._computation.run(account, job.request, place, pins, at=at, kill=kill, report=report)
-        if params.get("pin"):
-            await asyncio.to_thread(
-                self._pin, job, {ref for refs in done.read.values() for ref in refs}, pins
-            )
         await report("writing", _WRITTEN)
         main = place / "out" / f"{main_output(params['name'], place / 'out')}.parquet"
         path = result_file(self._results, account.id, job.id, job.epoch)
         with writing_result(path) as file:
             reply = await self._service.rows_of(account, main, file.fileno(), kill)
             await asyncio.to_thread(os.fsync, file.fileno())
+        if params.get("pin") and self._pins is not None:
+            read = {ref for refs in done.read.values() for ref in refs}
+            await asyncio.to_thread(self._pins.pin, job, read, pins)
         return JobOutcome(
             JobState.SUCCESS,
             num_records=reply.rows,
@@ -277,15 +274,6 @@ class AnalysisExecution:
                 _log.exception("progress_not_reported", job_id=job.id)
 
         return report
-
-    def _pin(self, job: Job, refs: Iterable[TableRef], pins: Pins) -> None:
-        """Keep the versions that were read under the job's number, so that the manifest can be repeated."""
-        for ref in refs:
-            version = pins.of(ref).version
-            if self._versions is not None and version is not None:
-                with suppress(NotFound):  # an earlier execution of the job has pinned what it read
-                    self._versions.unpin(ref, f"analysis-{job.id}")
-                self._versions.pin(ref, f"analysis-{job.id}", version)
 
 
 def main_output(name: str, folder: Path) -> str:

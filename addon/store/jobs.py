@@ -280,6 +280,13 @@ class JobStore:
             total = connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
             return [job_from_row(row) for row in connection.execute(page)], total
 
+    def ended_before(self, before: float, kind: str) -> Sequence[Job]:
+        """Return the jobs of a type, of all accounts, that ended before a Unix second."""
+        final = [state.value for state in JobState if state.final]
+        old = sa.and_(JOBS.c.state.in_(final), JOBS.c.ended_at < before, JOBS.c.type == kind)
+        with self._database.read() as connection:
+            return [job_from_row(row) for row in connection.execute(sa.select(JOBS).where(old))]
+
     def queued_count(self, account_id: int) -> int:
         """Return how many jobs of the account wait."""
         mine = sa.and_(JOBS.c.account_id == account_id, JOBS.c.state == JobState.QUEUED.value)

@@ -13,6 +13,7 @@ from addon.query.analysis import AnalysisExecution
 from addon.query.analysis_inputs import resolved_inputs
 from addon.query.analysis_request import check_request
 from addon.query.results import rows
+from addon.query.run_pins import RunPins
 from addon.query.saved_runs import ANALYSIS
 from jobs.registry import find
 from platform_core.base.errors import NotFound
@@ -25,6 +26,10 @@ ITEMS = {"items": {"table": "events", "columns": {"item": "a", "value": "n"}}}
 DAY_S = 86_400
 
 
+def _pins(rig: Rig) -> RunPins:
+    return RunPins(rig.warehouse.versions, rig.queue, 30 * DAY_S)
+
+
 async def _run(rig: Rig, body: dict[str, Any]) -> tuple[Job, JobOutcome]:
     """Run `ranking` as the job queue would."""
     assert rig.sandbox is not None
@@ -33,7 +38,7 @@ async def _run(rig: Rig, body: dict[str, Any]) -> tuple[Job, JobOutcome]:
         rig.sandbox,
         rig.home / "scratch",
         rig.home / "results",
-        rig.warehouse.versions,
+        _pins(rig),
         rig.queue,
     )
     if "from_manifest" not in body:
@@ -52,7 +57,7 @@ def test_a_run_is_the_same_after_imports_merges_and_deletes_until_its_version_is
         async with table_rig(tmp_path) as rig:
             for n in range(12):
                 rig.put(f'{{"a":"item {n % 3}","n":{n},"time":{1_700_000_000 + n}}}')
-            job, outcome = await _run(rig, {"tables": ITEMS, "params": {"top": 2}})
+            job, outcome = await _run(rig, {"tables": ITEMS, "params": {"top": 2}, "pin": True})
             manifest = json.loads(outcome.cmdout)
             assert outcome.result_path is not None
             kept = list(rows(tmp_path / "results" / outcome.result_path))
@@ -72,7 +77,13 @@ def test_a_run_is_the_same_after_imports_merges_and_deletes_until_its_version_is
             assert json.loads(repeated.cmdout)["repeats"]["same"] is True
             assert again.progress is None
 
-            rig.clock.advance(90 * DAY_S)
+            rig.clock.advance(29 * DAY_S)
+            _pins(rig).expire()
+            assert [pin.name for pin in rig.warehouse.versions.pins(rig.ref())] == [f"analysis-{job.id}"]
+            rig.clock.advance(DAY_S)
+            _pins(rig).expire()
+            assert rig.warehouse.versions.pins(rig.ref()) == []
+            rig.clock.advance(60 * DAY_S)
             rig.warehouse.sweep()
             rig.warehouse.sweep()
             with pytest.raises(NotFound, match=r"version \d+ of shop.events"):
