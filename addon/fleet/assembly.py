@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from addon.store.database import Database
     from platform_core.base.clock import Clock
 
-_NODE, _FLEET = "node", "fleet"
+NODE, _FLEET = "node", "fleet"
 _UPKEEP, _UPKEEP_S = "upkeep", 180.0
 """A lease that is asked for every minute."""
 
@@ -28,7 +28,7 @@ class Fleet:
 
     def __init__(self, database: Database, clock: Clock, folder: Path, shared: Path, secret: str) -> None:
         """Take the node's own folder, the shared one, and the secret that all nodes derive alike."""
-        self.me = identity(folder / _NODE)
+        self.me = identity(folder / NODE)
         self.secret = secret
         self.nodes = NodeStore(database, clock)
         self.leases = LeaseStore(database, clock, self.me)

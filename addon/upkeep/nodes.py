@@ -38,6 +38,16 @@ def forget_node(nodes: NodeStore, wanted: str) -> list[str]:
     ]
 
 
+def not_in_backup(nodes: NodeStore, me: str) -> list[str]:
+    """Return what a backup of the node ``me`` lacks of its fleet: the logs of the other ingest nodes."""
+    others = [node for node in nodes.all() if "ingest" in node.roles and not node.left and node.id != me]
+    return [
+        f"not in it: what {node.url} ({node.id}) has acknowledged and not stored; at "
+        f"{iso8601(node.seen_at)} these were {sum(node.unflushed.values())} batches"
+        for node in others
+    ]
+
+
 def _the_one(known: Sequence[Node], wanted: str) -> Node:
     given = wanted.rstrip("/")
     found = [
