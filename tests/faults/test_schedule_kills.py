@@ -64,7 +64,7 @@ def _kill(url: str, kills: int, seed: int) -> dict[str, object]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])  # log lines before it
     return found
 
 
