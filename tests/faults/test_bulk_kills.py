@@ -37,6 +37,7 @@ def test_a_bulk_import_killed_at_the_steps_of_its_commit_is_whole(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_a_bulk_import_killed_at_any_step_is_whole(tmp_path: Path) -> None:
     assert _run(tmp_path).startswith(f"{len(POINTS)} kills in {len(POINTS)} bulk imports, 0 with ")
 

@@ -19,6 +19,7 @@ def test_three_kills_of_the_server_lose_and_double_no_chunk(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_forty_kills_of_the_server_lose_and_double_no_chunk(tmp_path: Path) -> None:
     line, good = run(tmp_path / "home", kills=40, seed=8)
     print(line)  # noqa: T201 - the figures are the result

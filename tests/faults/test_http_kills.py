@@ -19,6 +19,7 @@ def test_two_kills_of_the_server_lose_and_double_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_forty_kills_of_the_server_lose_and_double_nothing(tmp_path: Path) -> None:
     line, good = run(tmp_path / "home", kills=40, seed=6)
     print(line)  # noqa: T201 - the figures are the result
