@@ -55,6 +55,11 @@ $(STAMP)/peers: $(STAMP)/venv requirements/peers.txt
 	@$(BIN)/python -m pip --python $(VENV)/peers/bin/python install -q --require-hashes --no-deps -r requirements/peers.txt
 	@touch $@
 
+$(STAMP)/connect: $(STAMP)/dev requirements/connect.txt
+	@echo "setup: installing the client of Spark Connect"
+	@$(BIN)/python -m pip --python $(BIN)/python install -q --require-hashes --no-deps -r requirements/connect.txt
+	@touch $@
+
 $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-lock.json
 	@echo "setup: installing the tests' Node clients (heroku, td-js-sdk, fluent-logger)"
 	@requirements/node.sh $(VENV) tests/clients
@@ -82,7 +87,7 @@ test: setup-test lint ## lint, then the tests (15 minutes on 2 cores at most)
 	@echo "test: part 2 of 2: what needs the machine to itself"
 	$(BIN)/pytest -m "serial and not slow"
 
-test-all: setup-test $(STAMP)/bench $(STAMP)/peers lint ## the same with the slow tests; a skipped test is a failure
+test-all: setup-test $(STAMP)/bench $(STAMP)/peers $(STAMP)/connect lint ## the same with the slow tests; a skipped test is a failure
 	@echo "test-all: part 1 of 2: what may share the machine, two at a time"
 	$(BIN)/pytest --no-skips -n 2 --dist loadgroup -m "not serial"
 	@echo "test-all: part 2 of 2: what needs the machine to itself"
@@ -95,7 +100,7 @@ fuzz: setup-test ## fuzz every parser (SECONDS_EACH=60 each), from the kept corp
 	@$(BIN)/python -m tests.fuzz all --seconds $(or $(SECONDS_EACH),60)
 
 lock: $(STAMP)/dev ## compile requirements/*.in to hash locks
-	@cd requirements && for name in run dev bench peers; do \
+	@cd requirements && for name in run dev bench peers connect; do \
 	  ../$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o $$name.txt $$name.in; done
 
 clean: ## remove what the targets above made

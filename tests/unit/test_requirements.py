@@ -52,7 +52,7 @@ def test_run_in_names_what_the_packages_import() -> None:
     assert imported() - for_others == ours
 
 
-@pytest.mark.parametrize("name", ["run", "dev", "bench", "node"])
+@pytest.mark.parametrize("name", ["run", "dev", "bench", "node", "connect"])
 def test_a_lock_holds_all_that_its_source_names_with_hashes_and_without_addresses(name: str) -> None:
     lines = (FOLDER / f"{name}.in").read_text().splitlines()
     asked = {plain(line) for line in lines if line and not line.startswith(("#", "-"))}
