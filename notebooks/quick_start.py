@@ -216,6 +216,24 @@ def _(funnel, mo):
 @app.cell(hide_code=True)
 def _(mo):
     mo.md("""
+    The result stays on the add-on for 90 days, as tables that SQL reads like any other: select from it, join
+    it, let a dashboard show it.
+    """)
+    return
+
+
+@app.cell
+def _(run, shop):
+    from_the_run = shop.frame(f"""
+        SELECT step_name, entities FROM runs.run_{run.number}.funnel WHERE step > 1 ORDER BY step
+    """)
+    from_the_run
+    return (from_the_run,)
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md("""
     ## The same report again
 
     Each run leaves a *manifest*: what ran, with which parameters, on which versions of which tables,

@@ -19,7 +19,6 @@ import httpx
 import msgpack
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import tdclient
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -39,12 +38,14 @@ class Run:
     """A finished analysis.
 
     Attributes:
+        number: the run's; `runs.run_NUMBER.OUTPUT` is an output's name in SQL.
         tables: each output as a data frame.
         manifest: what ran on what: parameters, versions of the tables, rows in and left out, a hash of the
             result. Send it back as ``from_manifest`` and the same run comes out again.
         warnings: what the add-on wants you to know about the result.
     """
 
+    number: str
     tables: dict[str, pd.DataFrame]
     manifest: dict[str, Any]
     warnings: list[str]
@@ -102,24 +103,24 @@ class Sluice:
         return self._start(name, {"from_manifest": manifest})
 
     def _start(self, name: str, body: dict[str, Any]) -> Run:
-        job = self._call("POST", f"/sluice/v1/analyses/{name}", json=body).json()["job_id"]
-        shown = self._finished(name, job)
+        runs = f"/api/analyses/{name}/runs"
+        number = self._call("POST", runs, json=body).json()["run"]
+        shown = self._finished(name, f"{runs}/{number}")
         tables = {}
-        for table in shown["outputs"]:
-            parquet = self._call("GET", f"/sluice/v1/analyses/{job}/outputs/{table}").content
-            tables[table] = pq.read_table(io.BytesIO(parquet)).to_pandas()
-        return Run(tables, shown["manifest"], shown["warnings"])
+        for output in shown["outputs"]:
+            arrow = self._call("GET", f"{runs}/{number}/outputs/{output['name']}", params={"format": "arrow"})
+            tables[output["name"]] = pa.ipc.open_stream(arrow.content).read_all().to_pandas()
+        return Run(number, tables, shown["manifest"], shown["warnings"])
 
-    def _finished(self, name: str, job: str) -> dict[str, Any]:
+    def _finished(self, name: str, run: str) -> dict[str, Any]:
         deadline = time.monotonic() + _GIVE_UP_SECONDS
         while time.monotonic() < deadline:
-            answer = self._call("GET", f"/sluice/v1/analyses/{job}", params={"wait": _WAIT_SECONDS})
-            shown: dict[str, Any] = answer.json()
+            shown: dict[str, Any] = self._call("GET", run, params={"wait": _WAIT_SECONDS}).json()
             if shown["status"] == "success":
                 return shown
             if shown["status"] in {"error", "killed"}:
                 raise SluiceError(f"The analysis {name}: {shown['error'] or shown['status']}")
-        raise SluiceError(f"The analysis {name} (job {job}) is not done after {_GIVE_UP_SECONDS} s.")
+        raise SluiceError(f"The analysis {name} is not done after {_GIVE_UP_SECONDS} s; it goes on: {run}")
 
 
 def _words(answer: httpx.Response) -> str:

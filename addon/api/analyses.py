@@ -153,9 +153,10 @@ async def _request(name: str, body: dict[str, Any], identity: Identity, rooms: S
     if isinstance(body.get("from_manifest"), (int, str)) and not isinstance(body["from_manifest"], bool):
         job = _ended(await asyncio.to_thread(_find, str(body["from_manifest"]), identity, rooms, name))
         body = {**body, "from_manifest": json.loads(job.cmdout)}
-    check_params(analysis, body.get("params", {}))  # before the inputs: those may take a while
     if "from_manifest" in body:
         check_request(name, body)  # what is wrong with a manifest is said before what follows from it
+    else:
+        check_params(analysis, body.get("params", {}))  # before the inputs: those may take a while
     database = database_of(body, LOGS_DATABASE)
     if not isinstance(database, str) or not is_storable(database):
         raise InvalidInput("The field database must be a database's name.")

@@ -156,6 +156,9 @@ def test_the_quick_start_counts_what_is_there_in_each_of_its_ways(
     assert [row["entities"] for row in found.records("funnel")] == [
         sum(count for reached, count in levels.items() if reached >= step) for step in range(1, 5)
     ]
+    assert found.records("from_the_run") == [
+        {"step_name": row["step_name"], "entities": row["entities"]} for row in found.records("funnel")[1:]
+    ]
     first, again = found.records("hashes")
     assert first["result_hash"] == again["result_hash"]
     assert found.values["run"].manifest["rows_in"] == {"events": len(events)}
