@@ -18,6 +18,8 @@ from alembic.config import Config
 from platform_core.base.errors import InvalidInput, OutOfSpace, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -87,6 +89,7 @@ def open_database(url: str, **options: Any) -> sa.Engine:
         connect_args={"timeout": _SOCKET_S, "startup_params": {"lock_timeout": _LOCK_TIMEOUT}, **tls},
         **options,
     )
+    setattr(engine.dialect, "do_ping", _careful(engine.dialect.do_ping))  # noqa: B010 - typed as a method
     sa.event.listen(engine, "do_connect", _connect)
     sa.event.listen(engine, "handle_error", _on_postgres_error)
     return engine
@@ -139,6 +142,18 @@ def _connect(
         return dialect.connect(*given, **named)
     except OSError as error:
         raise _away() from error
+
+
+def _careful(ping: Callable[[DBAPIConnection], bool]) -> Callable[[DBAPIConnection], bool]:
+    """Return a ping that also says no where the driver lets a reset connection's ``OSError`` through."""
+
+    def do_ping(connection: DBAPIConnection) -> bool:
+        try:
+            return ping(connection)
+        except OSError:
+            return False
+
+    return do_ping
 
 
 def _away() -> Unavailable:
