@@ -192,6 +192,7 @@ class Addon:
             JOB_TYPE: perform,
         }
         public_url = (settings.public_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
+        quotas = Quotas(catalog, self._warehouse, clock)
         self._reports = assemble_reports(
             self._database,
             clock,
@@ -201,6 +202,8 @@ class Addon:
             self._warehouse,
             query,
             self._sandbox,
+            jobs,
+            quotas.check,
             ReportPlaces(
                 settings.shared,
                 scratch,
@@ -255,7 +258,6 @@ class Addon:
             ),
             None if fleet is None else fleet.upkeep_lease,
         )
-        quotas = Quotas(catalog, self._warehouse, clock)
         self.receivers = Receivers(
             ReceiverRooms(accounts, resources, self._ingest, quotas, clock, credentials.forward_key)
         )

@@ -214,9 +214,12 @@ class TableWay(Way):
         self.warehouse = DeltaWarehouse(home / "warehouse", places=self.catalog.place)
         ledger = SqlUploadLedger(self.database)
         self.ingest = IngestService(home / "wal", self.warehouse, self.catalog, ledger, linger_s=0.02)
-        self.delivery = TableDelivery(self.ingest, self.catalog, FixedClock(NOW))
+        self.delivery = TableDelivery(self.ingest, self.catalog, FixedClock(NOW), self.check_quota)
         self.settings = {"database": "marketing", "table": "best_sellers", "analysis": "products"}
         self.wrong, self.wrong_name = {"database": "Marketing!", "table": "best_sellers"}, "database"
+
+    async def check_quota(self, account: Account) -> None:
+        assert account.id == 1
 
     async def open(self) -> None:
         await self.ingest.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from addon.models.accounts import Account
     from addon.models.ingest import Catalog, Ingestor
     from addon.schedules.deliveries.port import Parcel
     from platform_core.base.clock import Clock
 
 _MAX_BODY = 8 << 20
+QuotaCheck = Callable[["Account"], Awaitable[None]]
+"""Raises a ``SluiceError`` when the account may not store more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,9 @@ class TableDelivery:
     type: ClassVar[str] = "table"
     secrets: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, ingestor: Ingestor, catalog: Catalog, clock: Clock) -> None:
-        """Append by ``ingestor``; tables are made in ``catalog``."""
+    def __init__(self, ingestor: Ingestor, catalog: Catalog, clock: Clock, check_quota: QuotaCheck) -> None:
+        """Append by ``ingestor`` while ``check_quota`` lets the account; tables are made in ``catalog``."""
+        self._check_quota = check_quota
         self._ingestor = ingestor
         self._catalog = catalog
         self._clock = clock
@@ -76,6 +81,7 @@ class TableDelivery:
     async def deliver(self, parcel: Parcel, settings: Mapping[str, Any]) -> None:
         """Append the rows, piece by piece; each is on disk before the next."""
         asked = settings_as(TableSettings, settings)
+        await self._check_quota(parcel.account)
         file = await asyncio.to_thread(find_output, parcel, asked.analysis, asked.output)
         ref = TableRef(parcel.account.id, asked.database, asked.table)
         located = await asyncio.to_thread(self._catalog.ensure_table, ref)

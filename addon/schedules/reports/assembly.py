@@ -9,7 +9,7 @@ from addon.schedules.deliveries.egress import Egress
 from addon.schedules.deliveries.files import FileDelivery
 from addon.schedules.deliveries.mail import MailDelivery, SmtpServer
 from addon.schedules.deliveries.postgres import PostgresDelivery
-from addon.schedules.deliveries.table import TableDelivery
+from addon.schedules.deliveries.table import QuotaCheck, TableDelivery
 from addon.schedules.deliveries.webhook import WebhookDelivery
 from addon.schedules.reports.computing import ReportComputation
 from addon.schedules.reports.execution import ReportExecution
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from addon.store.accounts import AccountStore
     from addon.store.catalog import SqlCatalog
     from addon.store.database import Database
+    from addon.store.jobs import JobStore
     from platform_core.base.clock import Clock
     from platform_core.base.sandbox.spec import Sandbox
 
@@ -75,6 +76,8 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     warehouse: Warehouse,
     query: QueryService,
     sandbox: Sandbox,
+    jobs: JobStore,
+    check_quota: QuotaCheck,
     places: ReportPlaces,
 ) -> ReportRooms:
     """Return the rooms of reports.
@@ -88,7 +91,7 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     found: tuple[Delivery, ...] = (
         MailDelivery(egress, places.smtp, places.smtp_authorities),
         WebhookDelivery(egress, clock),
-        TableDelivery(ingestor, catalog, clock),
+        TableDelivery(ingestor, catalog, clock, check_quota),
         PostgresDelivery(egress),
         FileDelivery(egress, places.shared / EXPORTS),
     )
@@ -103,6 +106,7 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
         Renderer(sandbox),
         outbox,
         folders,
+        jobs,
         places.scratch,
     )
     return ReportRooms(reports, store, outbox, folders, execution, (root, places.shared / EXPORTS))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from addon.models.jobs import JobRequest
 from addon.models.tables import DEAD_LETTERS, LOGS_DATABASE
 from addon.query.analysis import ANALYSIS, Computation
+from addon.query.analysis_progress import Report, unheard
 from addon.query.pins import Pins
 from addon.query.results import rows
 from addon.query.service import Query
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from addon.query.service import QueryService
     from addon.store.catalog import SqlCatalog
     from platform_core.base.sandbox.spec import Sandbox
+
+COMPUTED = 75
+"""Percent of the whole that is done when the analyses are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +67,16 @@ class ReportComputation:
         self._warehouse = warehouse
         self._computation = Computation(service, sandbox)
 
-    async def run(
+    async def run(  # noqa: PLR0917  (one run, and who hears of it)
         self,
         account: Account,
         definition: ReportDefinition,
         run: ReportRun,
         place: Path,
         kill: asyncio.Event,
+        report: Report = unheard,
     ) -> Figured:
-        """Compute all of them below ``place``, one after the other.
+        """Compute all of them below ``place``, one after the other; ``report`` is told how far it has come.
 
         Raises:
             UserError: an input is refused; the text names the analysis.
@@ -88,7 +93,8 @@ class ReportComputation:
             lambda: {ref: pins.snapshot(self._warehouse, ref) for ref in sorted(refs)}
         )
         folders, manifests, count = {}, {}, 0
-        for key, request in asked.items():
+        for number, (key, request) in enumerate(asked.items()):
+            await report(f"computing {key}", COMPUTED * number // len(asked))
             done = await self._computation.run(account, request, place / key, pins, at=at, kill=kill)
             (place / key / "out").rename(place / key / key)
             folders[key], manifests[key] = place / key / key, done.manifest

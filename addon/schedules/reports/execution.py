@@ -12,23 +12,31 @@ from addon.models.jobs import Job, JobOutcome, JobState
 from addon.models.reports import DeliveryState, RunState
 from addon.query.worker import QueryFailed
 from addon.schedules.reports.completeness import Doubt
+from addon.schedules.reports.computing import COMPUTED as _COMPUTED
 from addon.schedules.reports.computing import keep_tables
 from addon.schedules.reports.folders import FACTS, TABLES
 from addon.schedules.reports.window import window_of
 from addon.store.reports import Planned
 from platform_core.base.errors import SluiceError
+from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.models.accounts import Account
     from addon.models.reports import ReportDefinition, ReportRun, RunDelivery
+    from addon.query.analysis_progress import Report
     from addon.schedules.reports.computing import Figured, ReportComputation
     from addon.schedules.reports.folders import ReportFolders
     from addon.schedules.reports.outbox import Outbox
     from addon.schedules.reports.rendering import Renderer
     from addon.schedules.reports.service import Reports
+    from addon.store.jobs import JobStore
     from addon.store.reports import ReportStore
+
+_log = get_logger(__name__)
+_RENDERED = 90
+"""Percent of the whole that is done when a report is drawn."""
 
 
 class ReportExecution:
@@ -42,9 +50,11 @@ class ReportExecution:
         renderer: Renderer,
         outbox: Outbox,
         folders: ReportFolders,
+        jobs: JobStore,
         scratch: Path,
     ) -> None:
-        """Work below ``scratch``, keep runs in ``folders``."""
+        """Work below ``scratch``, keep runs in ``folders``; ``jobs`` is told how far each has come."""
+        self._jobs = jobs
         self._reports = reports
         self._store = store
         self._computation = computation
@@ -72,35 +82,52 @@ class ReportExecution:
         if run.state is not RunState.SUCCESS:
             if run.epoch != job.epoch:
                 raise QueryFailed("killed", "Another execution of the job makes the run.")
-            run = await self._make(account, report.definition, run, kill)
+            run = await self._make(account, report.definition, run, kill, self._reporter(job))
+        await self._reporter(job)("delivering", _RENDERED)
         await self._outbox.attempt(run, kill)
         made = await asyncio.to_thread(self._outbox.of, run)
         old = await asyncio.to_thread(self._store.expire, account.id, run.report, report.definition.keep_runs)
         await asyncio.to_thread(self._folders.drop, account.id, old)
         return _outcome(run, made)
 
+    def _reporter(self, job: Job) -> Report:
+        async def report(stage: str, percent: int) -> None:
+            try:
+                await asyncio.to_thread(self._jobs.report, job, {"stage": stage, "percent": percent})
+            except Exception:  # noqa: BLE001  (the report goes on whether or not somebody hears of it)
+                _log.exception("progress_not_reported", job_id=job.id)
+
+        return report
+
     async def _make(
-        self, account: Account, definition: ReportDefinition, run: ReportRun, kill: asyncio.Event
+        self,
+        account: Account,
+        definition: ReportDefinition,
+        run: ReportRun,
+        kill: asyncio.Event,
+        report: Report,
     ) -> ReportRun:
         place = self._scratch / str(account.id) / f"report-{run.id}.{run.epoch}"
         try:
-            return await self._made(account, definition, run, place, kill)
+            return await self._made(account, definition, run, place, kill, report)
         except (SluiceError, QueryFailed) as error:
             await asyncio.to_thread(self._store.fail, run, str(error))
             raise
         finally:
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
-    async def _made(
+    async def _made(  # noqa: PLR0917  (one step of run)
         self,
         account: Account,
         definition: ReportDefinition,
         run: ReportRun,
         place: Path,
         kill: asyncio.Event,
+        report: Report,
     ) -> ReportRun:
         await asyncio.to_thread(_make_anew, place)
-        figured = await self._computation.run(account, definition, run, place, kill)
+        figured = await self._computation.run(account, definition, run, place, kill, report)
+        await report("drawing", _COMPUTED)
         before = await asyncio.to_thread(self._store.previous, run)
         frame = {
             "title": definition.title,

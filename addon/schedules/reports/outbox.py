@@ -66,13 +66,25 @@ class Outbox:
         return list(self._queue.of(run.id))
 
     async def attempt(self, run: ReportRun, kill: asyncio.Event) -> None:
-        """Make each delivery of a run that is due, once; one that fails stops no other."""
-        async with asyncio.TaskGroup() as group:
+        """Make each delivery of a run that is due, once; one that fails stops no other.
+
+        A kill stops them: those under way are tried again when their lease has run out.
+        """
+        tasks: set[asyncio.Task[None]] = set()
+        killed = asyncio.create_task(kill.wait())
+        try:
             while not kill.is_set():
                 claimed = await asyncio.to_thread(self._queue.claim, run.id)
                 if claimed is None:
-                    return
-                group.create_task(self._make(claimed))
+                    break
+                tasks.add(asyncio.create_task(self._make(claimed)))
+            while tasks and not killed.done():
+                done, _ = await asyncio.wait({*tasks, killed}, return_when=asyncio.FIRST_COMPLETED)
+                tasks -= done
+        finally:
+            for task in (*tasks, killed):
+                task.cancel()
+            await asyncio.gather(*tasks, killed, return_exceptions=True)
 
     def again(self, run: ReportRun, name: str | None = None) -> int:
         """Queue what failed of a run once more; return how many deliveries that are."""

@@ -1,4 +1,4 @@
-"""Deliveries on their way: one that fails stops no other, pauses grow, a refusal ends it, a death does not."""
+"""Deliveries on their way: one that fails stops no other, pauses grow, a refusal ends it."""
 
 from __future__ import annotations
 
