@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 class Relay:
-    """Passes connections on to a server; ``reset`` breaks them as a crash of its machine does."""
+    """Passes connections on to a server; after ``doom`` the next thing said on one of them is its last."""
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._living: set[socket.socket] = set()
+        self._doomed: set[socket.socket] = set()
+        self.broken = 0
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -35,7 +37,7 @@ class Relay:
             while True:
                 ours, _ = self._listener.accept()
                 theirs = socket.create_connection(("127.0.0.1", self._to))
-                self._pairs.append((ours, theirs))
+                self._living.add(ours)
                 for source, target in ((ours, theirs), (theirs, ours)):
                     thread = threading.Thread(target=self._pass_on, args=(source, target), daemon=True)
                     self._threads.append(thread)
@@ -44,23 +46,24 @@ class Relay:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
+                if source in self._doomed:
+                    self.broken += 1
+                    source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    break
                 target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+        source.close()
 
-    def reset(self) -> None:
-        """Answer whatever comes on the connections so far with a reset."""
-        for ours, theirs in self._pairs:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            for one in (ours, theirs):
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it
-                one.close()
-        self._pairs.clear()
+    def doom(self) -> None:
+        """Answer whatever comes next on the connections so far with a reset, as a crashed machine does."""
+        self._doomed |= self._living
+        self._living.clear()
 
     def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.reset()
         for thread in self._threads:
             thread.join(10)
 
@@ -81,6 +84,7 @@ def test_a_connection_that_was_reset_is_replaced_before_it_is_used(
         for _ in range(3):
             with engine.connect() as connection:
                 assert connection.execute(sa.text("select 1")).scalar_one() == 1
-            relay.reset()
+            relay.doom()
     finally:
         engine.dispose()
+    assert relay.broken >= 2
