@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.analyses.funnel_kernel import Layout, Reached, plan, reach
+from jobs.analyses.funnel_kernel import plan, reach
 from jobs.engine.text import query, text_list, text_literal
 
 if TYPE_CHECKING:
@@ -12,58 +12,49 @@ if TYPE_CHECKING:
     from jobs.analyses.predicates import Predicate
     from jobs.engine.port import Engine
 
-#: Hashes of so many more bits than pairs of entities collide once in 64 runs; then entities are numbered.
-_SPARE_BITS = 5
-_HASH_BITS = 63
 #: So many rows are fetched at once, by all threads; more come in batches, which one thread computes.
-_ROWS_AT_ONCE = 8_000_000
+_ROWS_AT_ONCE = 16_000_000
+#: In front of an entity's name it makes the second hash another one.
+_SALT = "'another '"
 
 
 def reached_by_kernel(engine: Engine, parameters: Parameters) -> None:
     """Make `funnel_reached` of `funnel_source`; `funnel_kernel_named` names its entities.
 
-    Entities go by the top bits of their hash. Whether no two share them is checked on the way: as many
-    numbers as entities; else entities are numbered, which takes a join.
+    Entities go by the top bits of their hash, and by another hash of 64 bits where these are shared: that
+    two entities share both has a chance of about n * n / 2**105. Where their names are asked for they are
+    numbered, which takes a join.
     """
     steps = parameters.predicates()
-    places = {"matters": _matters(steps), "step": _step(steps), "named": ""}
+    places = {"matters": _matters(steps), "step": _step(steps), "named": "", "check": ""}
     places["seq"] = "seq" if parameters.ties == "seq" else "0"
-    measures = engine.collect(query("funnel", "kernel_measures", matters=places["matters"])).to_pylist()[0]
-    entities, rows = int(measures["entities"]), int(measures["n"])
-    rows *= 1 if _disjoint(steps) else len(steps)
-
-    def layout(bits: int) -> Layout:
-        return plan(
-            steps=len(steps),
-            window=parameters.window,
-            ties=parameters.ties,
-            first=measures["first_time"],
-            last=measures["last_time"],
-            rows=rows,
-            entity_bits=bits,
-        )
-
-    bits = min(2 * entities.bit_length() + _SPARE_BITS, _HASH_BITS)
-    hashed = layout(bits)
-    found = _run(engine, places | {"number": "hash(entity_id)"}, hashed, rows) if hashed.fits else None
-    number = f"hash(entity_id) >> {64 - bits}"
-    if found is None or found.entities != entities:
+    measures = engine.collect(query("funnel", "kernel_measures")).to_pylist()[0]
+    rows = int(measures["n"]) * (1 if _disjoint(steps) else len(steps))
+    entity_bits = None
+    if parameters.with_entities:
         engine.materialize(
             "funnel_kernel_numbers", query("funnel", "kernel_numbers", matters=places["matters"])
         )
-        places["named"], number = "INNER JOIN funnel_kernel_numbers USING (entity_id)", "number"
-        found = _run(engine, places | {"number": number}, layout((entities + 1).bit_length()), rows)
-    engine.register_arrow("funnel_kernel", found.table)
-    engine.view("funnel_reached", query("funnel", "kernel_reached"))
-    engine.view(
-        "funnel_kernel_named",
-        query("funnel", "kernel_entities", number=number, named=places["named"], matters=places["matters"]),
+        counted = engine.collect(query("staging", "count", relation="funnel_kernel_numbers")).to_pylist()[0]
+        entity_bits = (counted["n"] + 1).bit_length()
+        places |= {"named": "INNER JOIN funnel_kernel_numbers USING (entity_id)", "number": "number"}
+    else:
+        places |= {"number": "hash(entity_id)", "check": f"hash({_SALT} || entity_id) AS check,"}
+    layout = plan(
+        steps=len(steps),
+        window=parameters.window,
+        ties=parameters.ties,
+        first=measures["first_time"],
+        last=measures["last_time"],
+        rows=rows,
+        entity_bits=entity_bits,
     )
-
-
-def _run(engine: Engine, places: dict[str, str], layout: Layout, rows: int) -> Reached:
     sql = query("funnel", "kernel_rows", **places)
-    return reach(engine.collect(sql).to_batches() if rows <= _ROWS_AT_ONCE else engine.stream(sql), layout)
+    batches = engine.collect(sql).to_batches() if rows <= _ROWS_AT_ONCE else engine.stream(sql)
+    engine.register_arrow("funnel_kernel", reach(batches, layout))
+    engine.view("funnel_reached", query("funnel", "kernel_reached"))
+    if parameters.with_entities:
+        engine.view("funnel_kernel_named", query("funnel", "kernel_entities"))
 
 
 def _disjoint(steps: tuple[Predicate, ...]) -> bool:

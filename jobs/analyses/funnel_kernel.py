@@ -4,11 +4,16 @@ A step event becomes one 64-bit key: the entity's number, the time since the fir
 that ties fall as asked. Sorted keys are every entity's history, one after the other. A chain's latest start
 is then found with one pass for each step. The time's bits hold all times and the window together, so no
 chain of another entity can lie inside the window.
+
+The number may be the top of a hash. Two entities that share it are told apart by a second hash and taken out.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,15 +21,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 _KEY_BITS = 63
 #: A partition of more rows would not profit from the processor's caches; the sum of all bounds the memory.
-_PARTITION_ROWS = 1 << 20
-#: More partitions would have too few rows in each batch.
-MAX_PARTITION_BITS = 12
+_PARTITION_ROWS = 1 << 19
+_CODES = np.int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,80 +57,120 @@ class Layout:
         """The bits of a step."""
         return self.steps.bit_length()
 
-    @property
-    def fits(self) -> bool:
-        """Whether there are few enough partitions."""
-        return self.partition_bits <= MAX_PARTITION_BITS
-
 
 def plan(
-    *, steps: int, window: int | None, ties: str, first: int, last: int, rows: int, entity_bits: int
+    *, steps: int, window: int | None, ties: str, first: int, last: int, rows: int, entity_bits: int | None
 ) -> Layout:
-    """The layout for this many rows of these times, with entities numbered in `entity_bits` bits."""
+    """The layout for this many rows of these times.
+
+    Entities are numbered in `entity_bits` bits, or go by as much of a hash as there is room for.
+    """
     span = last - first
     window = span if window is None else min(window, span)
     time_bits = (span + window).bit_length()
     spare = _KEY_BITS - time_bits - steps.bit_length()
-    partition_bits = max(entity_bits - spare, (rows // _PARTITION_ROWS).bit_length(), 0)
+    partition_bits = (rows // _PARTITION_ROWS).bit_length()
+    if entity_bits is None:
+        entity_bits = spare + partition_bits
+    partition_bits = max(entity_bits - spare, partition_bits)
     return Layout(steps, window, ties, first, time_bits, entity_bits, min(partition_bits, entity_bits))
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """The chains of all entities.
-
-    Attributes:
-        table: id, step, started_at, reached_at: for each entity and step the first chain, its latest start.
-        entities: how many numbers of entities there were.
-    """
-
-    table: pa.Table
-    entities: int
-
-
-def reach(batches: Iterable[pa.RecordBatch], layout: Layout) -> Reached:
+def reach(batches: Iterable[pa.RecordBatch], layout: Layout) -> pa.Table:
     """Find the chains of step events.
 
     Args:
-        batches: columns id (the entity's number, or its 64-bit hash, of which the top bits count), time, seq
-            (read for ties = seq only) and step (1..k).
+        batches: columns id (the entity's number, or its 64-bit hash, of which the top bits count), check
+            (another hash of it, where id is one), time, seq (read for ties = seq only) and step (1..k).
         layout: from `plan`.
+
+    Returns:
+        id, step, started_at, reached_at: for each entity and step the first chain, with its latest start. An
+        id that entities share stands for each of them.
     """
-    found: list[tuple[Integers, ...]] = []
-    entities = 0
-    for partition, (keys, seqs) in enumerate(_partitions(batches, layout)):
-        if len(keys):
-            moments, steps = _sorted(keys, seqs, layout)
-            entities += 1 + int(np.count_nonzero(np.diff(moments >> layout.time_bits)))
-            found.extend(_levels(moments, steps, layout, partition))
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 4), "funnel") as pool:
+        found = pool.map(partial(_reached, layout=layout), _partitions(batches, layout))
+        pieces = [piece for pieces in found for piece in pieces]
     columns = ("id", "step", "started_at", "reached_at")
-    if not found:
-        return Reached(pa.table({name: pa.array([], pa.int64()) for name in columns}), entities)
-    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
-    return Reached(pa.table(dict(zip(columns, parts, strict=True))), entities)
+    if not pieces:
+        return pa.table({name: pa.array([], pa.int64()) for name in columns})
+    parts = [np.concatenate(part) for part in zip(*pieces, strict=True)]
+    return pa.table(dict(zip(columns, parts, strict=True)))
 
 
-def _partitions(
-    batches: Iterable[pa.RecordBatch], layout: Layout
-) -> Iterator[tuple[Integers, Integers | None]]:
-    """Keys, and seqs where ties ask for them, by partition."""
+@dataclass(frozen=True, slots=True)
+class _Partition:
+    """The rows of some entities: keys, seqs where ties ask for them, checks where entities are hashes."""
+
+    number: int
+    keys: Integers
+    seqs: Integers | None
+    checks: Integers | None
+
+
+def _reached(rows: _Partition, layout: Layout) -> Sequence[tuple[Integers, ...]]:
+    order = np.argsort(rows.keys) if rows.seqs is None else _order_by_seq(rows.keys, rows.seqs, layout)
+    keys = rows.keys[order]
+    moments = keys >> layout.step_bits
+    codes = (keys & ((1 << layout.step_bits) - 1)).astype(_CODES)
+    steps = codes if layout.ties == "step" else layout.steps - codes
+    if rows.checks is None:
+        return list(_levels(moments, steps, layout, rows.number))
+    checks = rows.checks[order]
+    shared = _shared(moments >> layout.time_bits, checks)
+    if not len(shared):
+        return list(_levels(moments, steps, layout, rows.number))
+    apart = np.isin(moments >> layout.time_bits, shared)
+    found = list(_levels(moments[~apart], steps[~apart], layout, rows.number))
+    return found + list(
+        _levels(*_told_apart(moments[apart], steps[apart], checks[apart], layout), layout, rows.number)
+    )
+
+
+def _shared(entity: Integers, checks: Integers) -> Integers:
+    """Numbers that more than one entity has."""
+    both = (checks[1:] != checks[:-1]) & (entity[1:] == entity[:-1])
+    return np.unique(entity[1:][both])
+
+
+def _told_apart(
+    moments: Integers, steps: npt.NDArray[np.int8], checks: Integers, layout: Layout
+) -> tuple[Integers, npt.NDArray[np.int8]]:
+    """The rows of shared numbers with a number for each number and check, those of one together."""
+    entity = moments >> layout.time_bits
+    order = np.lexsort((checks, entity))  # stable: an entity's rows stay in their order
+    entity, checks = entity[order], checks[order]
+    another = (np.diff(entity) != 0) | (checks[1:] != checks[:-1])
+    number = np.concatenate(([0], np.cumsum(another)))
+    times = moments[order] & ((1 << layout.time_bits) - 1)
+    return (number << layout.time_bits) | times, steps[order]
+
+
+def _partitions(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[_Partition]:
+    """The rows by partition."""
     count = 1 << layout.partition_bits
-    keys: list[list[Integers]] = [[] for _ in range(count)]
-    seqs: list[list[Integers]] = [[] for _ in range(count)]
-    by_seq = layout.ties == "seq"
+    pieces: list[list[list[Integers]]] = [[] for _ in range(count)]
+    by_seq, hashed = layout.ties == "seq", False
     for batch in batches:
         part, key = _keys(batch, layout)
-        seq = batch.column("seq").to_numpy() if by_seq else key
-        order = np.argsort(part, kind="stable") if count > 1 else slice(None)
-        key, seq = key[order], seq[order] if by_seq else seq
+        columns = [key]
+        hashed = batch.column("id").type == pa.uint64()
+        if by_seq:
+            columns.append(batch.column("seq").to_numpy())
+        if hashed:
+            columns.append(batch.column("check").to_numpy().view(np.int64))
+        if count > 1:
+            order = np.argsort(part, kind="stable")
+            columns = [column[order] for column in columns]
         edges = np.concatenate(([0], np.cumsum(np.bincount(part, minlength=count))))
         for index in np.flatnonzero(np.diff(edges)).tolist():
-            keys[index].append(key[edges[index] : edges[index + 1]])
-            if by_seq:
-                seqs[index].append(seq[edges[index] : edges[index + 1]])
+            pieces[index].append([column[edges[index] : edges[index + 1]] for column in columns])
     for index in range(count):
-        yield _joined(keys[index]), _joined(seqs[index]) if by_seq else None
-        keys[index], seqs[index] = [], []
+        columns = [_joined(list(parts)) for parts in zip(*pieces[index], strict=True)]
+        pieces[index] = []
+        if columns:
+            seqs, checks = columns[1] if by_seq else None, columns[-1] if hashed else None
+            yield _Partition(index, columns[0], seqs, checks)
 
 
 def _joined(pieces: list[Integers]) -> Integers:
@@ -146,16 +190,6 @@ def _keys(batch: pa.RecordBatch, layout: Layout) -> tuple[npt.NDArray[np.uint16]
     return part, key
 
 
-def _sorted(keys: Integers, seqs: Integers | None, layout: Layout) -> tuple[Integers, Integers]:
-    """Moments (entity and time) and steps of the keys in order."""
-    if seqs is None:
-        keys.sort()
-    else:
-        keys = keys[_order_by_seq(keys, seqs, layout)]
-    codes = keys & ((1 << layout.step_bits) - 1)
-    return keys >> layout.step_bits, codes if layout.ties == "step" else layout.steps - codes
-
-
 def _order_by_seq(keys: Integers, seqs: Integers, layout: Layout) -> Integers:
     """By moment, then seq, then the highest step; moments of one row, as most are, are sorted once."""
     moments = keys >> layout.step_bits
@@ -171,7 +205,7 @@ def _order_by_seq(keys: Integers, seqs: Integers, layout: Layout) -> Integers:
 
 
 def _levels(
-    moments: Integers, steps: Integers, layout: Layout, partition: int
+    moments: Integers, steps: npt.NDArray[np.int8], layout: Layout, partition: int
 ) -> Iterator[tuple[Integers, Integers, Integers, Integers]]:
     """For each step the entities that reach it: id, step, start, when."""
     rows = np.flatnonzero(steps == 1)

@@ -208,12 +208,8 @@ FROM (
 WHERE from_best = 1
 
 -- name: kernel_measures
--- DuckDB only: what the kernel's integers must hold.
-SELECT
-    COUNT(*) AS n, COUNT(DISTINCT entity_id) AS entities,
-    COALESCE(MIN(time), 0) AS first_time, COALESCE(MAX(time), 0) AS last_time
-FROM funnel_source
-WHERE $matters
+-- DuckDB only: what the kernel's integers must hold at most; mostly known to the file without reading it.
+SELECT COUNT(*) AS n, COALESCE(MIN(time), 0) AS first_time, COALESCE(MAX(time), 0) AS last_time FROM funnel_source
 
 -- name: kernel_numbers
 -- DuckDB only: a number for each entity.
@@ -222,7 +218,7 @@ FROM (SELECT DISTINCT entity_id FROM funnel_source WHERE $matters) AS entities
 
 -- name: kernel_rows
 -- DuckDB only: step events as integers.
-SELECT $number AS id, time, $seq AS seq, CAST($step AS UTINYINT) AS step
+SELECT $number AS id, $check time, $seq AS seq, CAST($step AS UTINYINT) AS step
 FROM funnel_source $named
 WHERE $matters
 
@@ -230,10 +226,7 @@ WHERE $matters
 -- DuckDB only: the kernel's numbers as the entities that they stand for.
 SELECT names.entity_id, reached.*
 FROM funnel_kernel AS reached
-INNER JOIN (
-    SELECT DISTINCT entity_id, CAST($number AS BIGINT) AS id FROM funnel_source $named WHERE $matters
-) AS names
-    ON names.id = reached.id
+INNER JOIN funnel_kernel_numbers AS names ON names.number = reached.id
 
 -- name: kernel_reached
 -- DuckDB only: the kernel's chains in the form of all others.
