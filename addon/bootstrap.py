@@ -329,7 +329,8 @@ class Addon:
         await self._metering.start()
         if "worker" in self._roles:
             await self._upkeep.start()
-            await self._runner.start()
+            # With the log's lock and a database of its own, it is the only one; others wait for the leases.
+            await self._runner.start(alone=self._fleet is None and "ingest" in self._roles)
             await self._scheduler.start()
             await self._reports.outbox.start()
             await self._bulk.start()

@@ -117,8 +117,10 @@ class JobRunner:
         self._watch = watch
         self._look_for_lost = 0.0
 
-    async def start(self) -> None:
-        """Begin to take jobs."""
+    async def start(self, *, alone: bool = False) -> None:
+        """Begin to take jobs; ``alone`` says that no other process does, so that who had one is dead."""
+        if alone:
+            await asyncio.to_thread(self._store.requeue_lost, alone=True)
         self._main = asyncio.create_task(self._take_jobs())
         if self._watch:
             self._watcher = asyncio.create_task(self._watch_kills())

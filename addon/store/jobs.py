@@ -189,17 +189,18 @@ class JobStore:
         with self._database.write() as connection:
             connection.execute(sa.update(JOBS).where(self._held(job)).values(_UNHELD))
 
-    def requeue_lost(self, *, but_not: Sequence[int] = ()) -> int:
+    def requeue_lost(self, *, but_not: Sequence[int] = (), alone: bool = False) -> int:
         """Queue the jobs whose lease ran out once more; make errors of those that this befell before.
 
         One that was to be killed is killed. Return how many.
 
-        ``but_not`` are the jobs that the caller runs itself.
+        ``but_not`` are the jobs that the caller runs itself. A caller that knows that no other process takes
+        jobs says that it is ``alone``: then every other running job is lost, whatever its lease says.
         """
         now = self._clock.now()
         lost = sa.and_(
             JOBS.c.state == JobState.RUNNING.value,
-            JOBS.c.lease_until < now,
+            sa.true() if alone else JOBS.c.lease_until < now,
             JOBS.c.id.not_in(list(but_not)),
         )
         ended = {"ended_at": now, "lease_until": None, "progress": None, "lost": JOBS.c.lost + 1}

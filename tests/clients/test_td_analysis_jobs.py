@@ -45,7 +45,7 @@ BAD: list[dict[str, Any]] = [
 ]
 MANY = (
     "SELECT 'u' || (i % 200000) AS user_id, 1700000000 + i AS time, i AS seq, 'e' || (i % 50) AS event"
-    " FROM range(6000000) t(i)"
+    " FROM range(3000000) t(i)"
 )
 EVENTS = {
     "table": "shop.views",
@@ -288,7 +288,7 @@ def test_an_analysis_outlives_the_add_on_that_is_killed_once(tmp_path: Path) -> 
     with again.http() as http:
         shown = _ended(http, "paths", run)
         assert (shown["status"], shown["error"]) == ("success", None)
-        assert sum(shown["manifest"]["rows_in"].values()) == 6_000_000
+        assert sum(shown["manifest"]["rows_in"].values()) == 3_000_000
     stop(again)
 
 

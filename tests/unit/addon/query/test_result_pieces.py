@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import msgpack
+import pyarrow as pa
 import pytest
 from isal import igzip
 
+from addon.query.result_arrow import arrow_stream
 from addon.query.results import rendered
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS = 20_000
 
@@ -24,3 +30,15 @@ def test_a_large_result_is_not_sent_row_by_row(form: str) -> None:
 
 def test_an_empty_result_is_an_empty_body() -> None:
     assert b"".join(rendered(igzip.compress(b""), "json", ["n"], header=False)) == b""
+
+
+def test_an_arrow_stream_has_the_columns_types_and_nulls(tmp_path: Path) -> None:
+    schema = [("n", "bigint"), ("x", "double"), ("ok", "boolean"), ("n", "decimal(4,2)"), ("day", "date")]
+    rows = [[1, 0.5, True, "1.50", "2026-01-01"], [None, None, None, None, None]]
+    file = tmp_path / "result"
+    for packed, expected in ((rows, [*zip(*rows, strict=True)]), ([], [()] * 5)):
+        file.write_bytes(igzip.compress(b"".join(map(msgpack.packb, packed))))
+        table = pa.ipc.open_stream(b"".join(arrow_stream(file, schema))).read_all()
+        assert table.column_names == ["n", "x", "ok", "n", "day"]
+        assert [str(kind) for kind in table.schema.types] == ["int64", "double", "bool", "string", "string"]
+        assert [tuple(column.to_pylist()) for column in table.columns] == expected

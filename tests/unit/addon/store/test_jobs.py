@@ -209,3 +209,11 @@ def test_the_list_is_narrowed_by_type_and_text(jobs: JobStore) -> None:
     jobs.issue(JobRequest(1, "analysis", "shop", "analysis ranking", 1))
     page, total = jobs.list(1, first=0, last=9, kind="analysis", query="analysis paths")
     assert ([job.id for job in page], total) == ([wanted.id], 1)
+
+
+def test_who_is_alone_need_not_wait_for_the_leases_of_the_dead(jobs: JobStore) -> None:
+    lost, mine = jobs.issue(_request()), jobs.issue(_request())
+    assert [_claimed(jobs).id, _claimed(jobs).id] == [lost.id, mine.id]
+    assert jobs.requeue_lost() == 0
+    assert jobs.requeue_lost(but_not=[mine.id], alone=True) == 1
+    assert [jobs.get(1, job.id).state for job in (lost, mine)] == [JobState.QUEUED, JobState.RUNNING]
