@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.analyses import periods, ranking_approx
 from jobs.analyses.analysis import Analysis, Present, ReportRange
+from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
 from jobs.analyses.inputs import ITEMS
 from jobs.analyses.ranking_periods import Placing, place, resolve
 from jobs.analyses.ranking_scores import (
@@ -53,7 +54,7 @@ _APPROXIMATE = ("sum", "count")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters(ReportRange):
+class Parameters(StitchParameters, ReportRange):
     """Parameters of `ranking`. With `period`, the report range selects the periods that start inside it."""
 
     from_: int | str | None = parameter(  # type: ignore[assignment]
@@ -161,9 +162,10 @@ class Parameters(ReportRange):
 def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[str, str]:
     """Rank the items of each segment and period, and compare with the period before.
 
-    The metric is a sum, a count of rows, a count of distinct users, the value of the latest row (the
-    larger one when several share that second), or a `score`. Rows that miss what the metric needs, or
-    their period, are left out and counted in the manifest. Items below `min_metric` are not ranked.
+    The metric is a sum, a count of rows, a count of distinct users (ids of one user, as `identity_edges`
+    joins them, count once), the value of the latest row (the larger one when several share that second), or
+    a `score`. Rows that miss what the metric needs, or their period, are left out and counted in the
+    manifest. Items below `min_metric` are not ranked.
     Equal metrics, after rounding to 9 decimals, are ties: `rank` follows `ties` (min: 1 + items that are
     better; max: items that are better or equal; dense: 1 + distinct better values; ordinal: by metric, then
     item in byte order), `rank_max`, `dense_rank`, `avg_rank` and `ordinal` are there in any case. With
@@ -293,7 +295,7 @@ ANALYSIS = Analysis(
     name="ranking",
     version=3,
     summary="top items by segment and period, with all tie methods, shares and movement",
-    inputs=(ITEMS,),
+    inputs=(ITEMS, IDENTITY_EDGES),
     outputs=(
         OutputTable(
             "ranking",

@@ -96,6 +96,20 @@ def test_attribution_finds_the_touches_of_a_former_id(run: Any) -> None:
     assert {row["channel"] for row in rows} == {"email"}
 
 
+def test_a_ranking_by_users_counts_the_ids_of_one_user_once(run: Any) -> None:
+    items = [{"item": item, "user_id": user} for item, user in ("ax", "au", "ay", "bx", "bz")]
+    items.append({"item": "b", "user_id": None})
+    inputs = {"items": items, "identity_edges": [edge("x", "u", 0), edge("y", "x", 0)]}
+
+    def counts(mode: str) -> dict[str, float]:
+        rows = run("ranking", inputs, {"metric": "count_distinct", "stitch": mode}).tables["ranking"]
+        return dict(zip(rows["item"].to_pylist(), rows["metric"].to_pylist(), strict=True))
+
+    assert counts("none") == {"a": 3, "b": 2}
+    assert counts("first") == {"a": 2, "b": 2}
+    assert counts("graph") == {"a": 1, "b": 2}
+
+
 def test_edges_without_an_id_are_excluded_and_counted(run: Any) -> None:
     edges = [edge("x", "u", 0), {"anonymous_id": None, "user_id": "u", "time": 0}]
     result = run("sessions", {"events": events_of("x"), "identity_edges": edges})
