@@ -1,7 +1,8 @@
-"""A scheduler on a database of its own."""
+"""A scheduler on a database of its own, copied from one that is migrated once."""
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    database = Database(f"sqlite:///{tmp_path}/addon.db")
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "addon.db"
+    database = Database(f"sqlite:///{path}")
     database.migrate()
+    database.forget_old_pages()  # all of it is in the one file then
+    database.close()
+    return path
+
+
+@pytest.fixture
+def rig(tmp_path: Path, migrated_file: Path) -> Iterator[Rig]:
+    shutil.copy(migrated_file, tmp_path / "addon.db")
+    database = Database(f"sqlite:///{tmp_path}/addon.db")
     yield build(database)
     database.close()

@@ -111,7 +111,7 @@ expressions = st.tuples(
 ).map(" ".join)
 
 
-@settings(deadline=None, max_examples=100, phases=[phase for phase in Phase if phase is not Phase.explain])
+@settings(deadline=None, max_examples=60, phases=[phase for phase in Phase if phase is not Phase.explain])
 @given(expressions, st.sampled_from(ZONES), st.data())
 def test_the_slots_around_a_clock_change_are_those_of_a_walk_over_every_minute(
     cron: str, zone: str, data: st.DataObject
@@ -208,7 +208,7 @@ _words = st.sampled_from(
 _texts = st.one_of(st.text(max_size=40), st.lists(_words, min_size=5, max_size=5).map(" ".join))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(_texts, st.sampled_from(ZONES), st.integers(0, 4_000_000_000))
 def test_any_text_is_refused_or_has_slots_that_are_found_in_time(text: str, zone: str, moment: int) -> None:
     try:

@@ -94,7 +94,7 @@ def test_a_slot_that_had_its_job_has_no_second_one_when_the_cron_comes_back(rig:
 _jumps = st.lists(st.integers(-7_200, 14_400), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(
     _jumps, st.integers(1, 12), st.sampled_from([0, 60, 700]), st.sampled_from(["*/7 * * * *", "0 * * * *"])
 )
