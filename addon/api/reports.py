@@ -53,6 +53,8 @@ async def put_report(name: str, request: Request, identity: Master, rooms: Rooms
     body = json_object(await request.body())
     await rooms.ingestor.flush(identity.account.id)  # what was acked may make a table, or a column
     made = await asyncio.to_thread(rooms.reports.reports.put, identity.account, name, body)
+    subject = f"{name} revision {made.revision}"
+    await asyncio.to_thread(rooms.audit.record, "api", "report.put", subject, identity.account.id)
     return _report(made, rooms)
 
 
@@ -60,6 +62,7 @@ async def put_report(name: str, request: Request, identity: Master, rooms: Rooms
 def delete_report(name: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
     """Delete a report with its runs."""
     rooms.reports.reports.delete(identity.account, name)
+    rooms.audit.record("api", "report.delete", name, identity.account.id)
     return {"deleted": name}
 
 

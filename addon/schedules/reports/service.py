@@ -64,13 +64,16 @@ class Reports:
         before = () if stored is None else self._opened(account.id, stored).definition.deliveries
         period = read_period(body)
         window = window_of(period, _A_SLOT)
-        definition = read_definition(
-            name,
-            body,
-            self._ways,
-            before,
-            lambda one: check_asked(one, window, _A_SLOT, self._catalog, account.id),
-        )
+        try:
+            definition = read_definition(
+                name,
+                body,
+                self._ways,
+                before,
+                lambda one: check_asked(one, window, _A_SLOT, self._catalog, account.id),
+            )
+        except RecursionError as error:
+            raise InvalidInput("The definition is nested too deeply.") from error
         sealed = self._box.seal(secrets_of(definition, self._ways))
         return self._opened(
             account.id, self._store.put(account.id, name, shown(definition, self._ways), sealed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+import trustme
 
 from addon.schedules.deliveries.egress import Egress, Origin, is_public, origin_of
 from addon.schedules.deliveries.port import NotDelivered, Refused
@@ -139,3 +141,28 @@ def test_an_answer_says_whether_another_attempt_makes_sense(
         post(hook, tmp_path)
     assert getattr(caught.value, "after_s", 77.0) == 77.0
     assert len(hook.requests) == 1
+
+
+def test_over_tls_the_checked_address_must_prove_the_name(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("hooks.example").configure_cert(server)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    class Found(Egress):
+        async def address(self, origin: Origin) -> str:
+            assert origin.host.endswith(".example")
+            return "127.0.0.1"
+
+    with hook_server() as hook:
+        hook.server.socket = server.wrap_socket(hook.server.socket, server_side=True)
+        port = hook.server.server_port
+        delivery = WebhookDelivery(Found(), FixedClock(NOW), trusting)
+        sent = parcel(tmp_path)
+        asyncio.run(delivery.deliver(sent, {"url": f"https://hooks.example:{port}/x"}))
+        ((_, headers, _),) = hook.requests
+        assert headers["host"] == f"hooks.example:{port}"
+        with pytest.raises(NotDelivered, match="certificate"):
+            asyncio.run(delivery.deliver(sent, {"url": f"https://other.example:{port}/x"}))
+        assert len(hook.requests) == 1
