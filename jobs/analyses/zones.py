@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Zones are followed up to here; later times keep the offset that stands then. 2100-01-01.
 HORIZON = 4_102_444_800
 _EPOCH = date(1970, 1, 1)
+#: Times may lie in the last month that Python has dates for, and the month after it begins somewhere, too.
+_LAST_DAY = (date.max - _EPOCH).days
+_PAST_MONTHS = (date.max.year + 1) * 12
 _MONDAY = 3  # 1970-01-01 was a Thursday: week 0 began three days before
 
 
@@ -111,6 +114,8 @@ class Calendar:
             return day
         if self.unit == "week":
             return (day + _MONDAY) // 7
+        if day > _LAST_DAY:
+            return _PAST_MONTHS
         on = _EPOCH + timedelta(days=day)
         return on.year * 12 + on.month - 1
 
@@ -118,6 +123,8 @@ class Calendar:
         """The first second of a period."""
         if self.unit == "hour":
             return self._second(number * 3_600)
+        if self.unit == "month" and number >= _PAST_MONTHS:
+            return self._second((_LAST_DAY + 1) * SECONDS_PER_DAY)
         if self.unit == "month":
             return self.midnight(date(number // 12, number % 12 + 1, 1))
         days = number if self.unit == "day" else number * 7 - _MONDAY
@@ -131,8 +138,8 @@ class Calendar:
         """The second that a parameter made by `moment()` means: a date is a day of this zone."""
         if isinstance(given, int):
             return given
-        day = date.fromisoformat(given)
-        return self.midnight(day + timedelta(days=1)) - 1 if end_of_day else self.midnight(day)
+        day = (date.fromisoformat(given) - _EPOCH).days + end_of_day
+        return self._second(day * SECONDS_PER_DAY) - end_of_day
 
     def _second(self, wall: int) -> int:
         """The first second at which the wall clock shows this or later."""

@@ -50,3 +50,19 @@ def test_offsets_change_at_their_second() -> None:
     low = int(datetime(2024, 3, 1, tzinfo=UTC).timestamp())
     found = offsets("Europe/Berlin", low, low + 60 * 86_400)
     assert [(o.since, o.seconds) for o in found] == [(low, 3_600), (1_711_846_800, 7_200)]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("unit", ["day", "week", "month"])
+def test_the_last_second_that_a_time_may_have_is_in_a_period(run: Any, zone: str, unit: str) -> None:
+    last = 253_402_300_799
+    events = [{"user_id": "u", "time": time, "seq": 1, "event": "a"} for time in (last - 86_400, last)]
+    found = run("churn", {"events": events}, {"period": unit, "zone": zone}).tables["churn"].to_pylist()
+    assert sum(row["new"] for row in found) == 1
+    assert found[-1]["period_start"] <= last
+    cells = run("retention", {"events": events}, {"period": unit, "zone": zone}).tables["retention"]
+    assert cells["users"].to_pylist()[0] == 1
+    through = run(
+        "retention", {"events": events}, {"period": unit, "zone": zone, "data_through": "9999-12-31"}
+    )
+    assert through.tables["retention"].num_rows >= 1
