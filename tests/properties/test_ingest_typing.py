@@ -84,7 +84,7 @@ def test_counting_keys_deceives_the_oracle_in_no_stretch(
         check(batch, run(sql_typer, batch, SCHEMA))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     batch=st.lists(
         st.lists(st.tuples(st.sampled_from([*KEYS, "b\\"]), st.sampled_from(TEXTS + DECEIVING)), max_size=4),
@@ -104,7 +104,7 @@ def test_any_batch_keeps_every_value_when_keys_are_counted(
         check(batch, sql_typer.type_lines(lines, pa.array([77] * len(batch), pa.int64()), SCHEMA))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(batch=st.lists(MEMBERS, min_size=1, max_size=30), size=st.integers(1, 200), rows=st.integers(1, 9))
 def test_a_batch_typed_in_pieces_keeps_every_value(
     typer: Typer, batch: list[list[tuple[str, str]]], size: int, rows: int
@@ -161,14 +161,14 @@ def test_every_hostile_value_alone_as_a_first_value(typer: Typer) -> None:
         check(batch, run(typer, batch, TableSchema()))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(batch=st.lists(MEMBERS, min_size=1, max_size=30), known=st.booleans())
 @example(batch=[[("i", "1.0")], [("i", "9007199254740993"), ("b", "0")]], known=True)
 def test_any_batch_keeps_every_value(typer: Typer, batch: list[list[tuple[str, str]]], known: bool) -> None:
     check(batch, run(typer, batch, SCHEMA if known else TableSchema()))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(first=st.lists(MEMBERS, min_size=1, max_size=8), second=st.lists(MEMBERS, min_size=1, max_size=8))
 def test_a_later_batch_keeps_the_columns_of_the_first(
     typer: Typer, first: list[list[tuple[str, str]]], second: list[list[tuple[str, str]]]

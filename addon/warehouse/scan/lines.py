@@ -163,7 +163,7 @@ class _Scan:
             used = one.used(taken)
             size = int(used / max(taken, 1) * len(self.rows) * _MARGIN) + SLACK
             if number == full:
-                size = max(size, used + 2 * self.state.room)
+                size = max(size, used + 2 * self.state.room, 2 * structure.capacity)
             size = min(size, self.total + SLACK)  # no text is longer than it was in its line
             if size > structure.capacity:
                 one.resize(size)

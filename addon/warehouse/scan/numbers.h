@@ -8,6 +8,9 @@
 
 #include <float.h>
 #include <locale.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -9,7 +9,8 @@
 
 #include "numbers.h"
 
-#ifdef __SSE2__
+#if defined(__SSE2__) && !defined(SLUICE_SCAN_PLAIN) /* the tests try both ways */
+#define SLUICE_SCAN_SSE2
 #include <emmintrin.h>
 #endif
 
@@ -119,7 +120,7 @@ static inline const uint8_t *copy_plain(
     const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t **out
 ) {
     uint8_t *to = *out;
-#ifdef __SSE2__
+#ifdef SLUICE_SCAN_SSE2
     const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), blank = _mm_set1_epi8(' ');
     while (p < end && limit - p >= 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)p);
