@@ -27,9 +27,9 @@ class Background:
         """Return when ``work`` is done; what it raises is raised here."""
         await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def close(self) -> None:
-        """Take no more work; what is running ends by itself."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """Take no more work, return when nothing runs any more: it uses what its owner closes next."""
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
 
 
 def _step_back() -> None:

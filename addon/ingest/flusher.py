@@ -107,6 +107,8 @@ class Flusher:
         self._misfits = 0
         self._to = Addressed()
         self._due: queue.SimpleQueue[TableRef] = queue.SimpleQueue()
+        self.stopping = False
+        """Set, it ends the upkeep after the merge that runs."""
 
     def read(self, segment: Segment) -> tuple[list[Record], int]:
         """Return a segment's records and how many corrupt ranges it had."""
@@ -336,9 +338,10 @@ class Flusher:
         A failure costs nothing but speed and room.
         """
         with contextlib.suppress(queue.Empty):
-            while True:
+            while not self.stopping:
                 self._merge(self._due.get_nowait())
-        self._warehouse.sweep()
+        if not self.stopping:
+            self._warehouse.sweep()
 
     def _merge(self, ref: TableRef) -> None:
         try:

@@ -160,7 +160,8 @@ class IngestService:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._task = self._upkeep = None
-        self._background.close()
+        self._flusher.stopping = True
+        await self._background.close()
         await self._wal.close()
 
     # The way in
@@ -390,9 +391,7 @@ def _same_body(digest: str, record: Record) -> None:
 
 
 def _answer(waiters: list[asyncio.Future[None]], error: Exception | None) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
+    for waiter in (one for one in waiters if not one.done()):
         if error is None:
             waiter.set_result(None)
         else:

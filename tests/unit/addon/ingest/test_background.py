@@ -20,7 +20,7 @@ def test_work_runs_at_a_lower_priority_and_leaves_the_others_alone() -> None:
     async def run() -> None:
         background = Background("test")
         await background.run(look)
-        background.close()
+        await background.close()
         await asyncio.to_thread(look)
 
     asyncio.run(run())
@@ -38,7 +38,7 @@ def test_an_error_reaches_whoever_asked_and_the_thread_goes_on() -> None:
         with pytest.raises(ValueError, match="broken"):
             await background.run(fail)
         await background.run(lambda: done.append("next"))
-        background.close()
+        await background.close()
 
     asyncio.run(run())
     assert done == ["next"]
