@@ -30,7 +30,7 @@ _FORBIDDEN = frozenset({"script", "foreignObject", "image", "use", "a", "iframe"
 
 #: Colours of a drawing that stands alone, such as a picture in a mail.
 _INK, _PAPER = "#1c2430", "#ffffff"
-_PNG_SCALE = 2
+_PNG_SCALE = 1.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Drawing:
     Attributes:
         wide: SVG to put inline, for a screen and for paper.
         narrow: the same for a phone.
-        png: the narrow one as a picture on white, with two pixels for each of its units;
+        png: the narrow one as a picture on white, sharp on a dense screen;
             empty where nobody asked for it.
     """
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jobs.report.runs import RunFolder
     from jobs.report.story import Story
 
+#: Large mail services cut a mail's HTML off beyond 102 kB; of a long report, tables get fewer rows.
+_MAIL_BYTES, _MAIL_ROWS = 98_000, (8, 5, 3, 0)
 _PAGE, _MAIL, _TEXT = "report.html.j2", "mail.html.j2", "mail.txt.j2"
 
 
@@ -45,10 +47,13 @@ def page(story: Story) -> str:
 def mail(story: Story) -> tuple[str, str]:
     """The report as a mail: HTML whose pictures are parts of the mail (`cid:` and a name), and text."""
     environment = _environment()
-    body = environment.get_template(_MAIL).render(story=story, frame=story.frame)
-    return body, environment.overlay(autoescape=False).get_template(_TEXT).render(
-        story=story, frame=story.frame
-    )
+    template = environment.get_template(_MAIL)
+    for rows in _MAIL_ROWS:
+        body = template.render(story=story, frame=story.frame, rows=rows)
+        if len(body.encode(errors="replace")) <= _MAIL_BYTES:
+            break
+    plain = environment.overlay(autoescape=False).get_template(_TEXT)
+    return body, plain.render(story=story, frame=story.frame)
 
 
 def _environment() -> Environment:

@@ -110,8 +110,14 @@ def _flow(rows: Sequence[Row], noun: str, end: str, total: float) -> Chart:
             [(heads[at], source, target, count(value)) for (source, target, at), value in listed],
             numeric=(3,),
         ),
-        charts.sankey(slim, short, _HEIGHT, width=charts.NARROW, letters=10),
+        charts.sankey(slim, short, _HEIGHT, width=charts.NARROW, letters=_letters(slim.layers)),
     )
+
+
+def _letters(layers: int) -> int:
+    """How long a name may be between two columns of the narrow drawing, its number beside it."""
+    between = (charts.NARROW - 84) / max(layers - 1, 1)
+    return min(20, max(5, int(between / 6.5) - 6))
 
 
 def _main_names(weights: Sequence[tuple[Sequence[str], float]]) -> frozenset[str]:
