@@ -6,6 +6,7 @@ import csv
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from jobs.contracts.errors import InputError
 from jobs.contracts.tables import (
     Column,
     ColumnType,
@@ -172,6 +173,18 @@ RFM_SEGMENTS = InputTable(
     required=False,
     doc="replaces the segments that ship; where two overlap, r_lo, f_lo, then name decide",
 )
+
+
+def refuse_name(engine: Engine, relation: str, column: str, name: str, meaning: str) -> None:
+    """Refuse rows that carry a name which the result uses for something else.
+
+    Raises:
+        InputError: there are such rows; two rows of the result would have one key.
+    """
+    places = {"relation": relation, "column": column, "name": text_literal(name)}
+    rows = engine.collect(query("staging", "named", **places)).to_pylist()[0]["n"]
+    if rows:
+        raise InputError(f"{column} {name!r} is the name of {meaning}; rename it in the input")
 
 
 def shipped(engine: Engine, table: InputTable) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: A conversion that no touch can be credited with.
 UNATTRIBUTED = "(unattributed)"
+UNATTRIBUTED_IS = "conversions without a touch"
 
 
 @dataclass(frozen=True, kw_only=True)

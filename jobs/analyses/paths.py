@@ -9,7 +9,7 @@ from jobs.analyses import grouping, journeys, sessions
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.histories import histories
 from jobs.analyses.identity import IDENTITY_EDGES
-from jobs.analyses.inputs import CONVERSIONS, EVENTS, TOUCHES
+from jobs.analyses.inputs import CONVERSIONS, EVENTS, TOUCHES, refuse_name
 from jobs.analyses.paths_kernel import (
     MAX_WORDS,
     Layout,
@@ -146,6 +146,7 @@ def _anchors(parameters: Parameters, *, by_events: bool) -> dict[str, str]:
 def _from_touches(engine: Engine, parameters: Parameters) -> str:
     journeys.from_touches(engine, parameters)
     journeys.number_touches(engine, parameters, collapse=False)
+    refuse_name(engine, "attribution_touch_rows", "channel", journeys.UNATTRIBUTED, journeys.UNATTRIBUTED_IS)
     token = grouping.token_sql("channel", parameters.grouping)
     engine.view("path_tokens", query("paths", "conversion_tokens", token=token))
     engine.view("path_empty", query("paths", "conversion_empty"))

@@ -76,6 +76,10 @@ SELECT MIN(time) AS earliest, MAX(time) AS latest FROM $relation
 -- Rows of aggregated paths with impossible counts.
 SELECT COUNT(*) AS n FROM paths WHERE conversions < 0 OR COALESCE(nulls, 0) < 0
 
+-- name: named
+-- How many rows carry this name.
+SELECT COUNT(*) AS n FROM $relation WHERE $column = $name
+
 -- name: shipped
 -- A small table that comes with the library.
 SELECT * FROM (VALUES $rows) AS shipped($columns)

@@ -293,3 +293,24 @@ def test_an_output_that_is_not_asked_for_any_more_does_not_stay(duck: DuckEngine
 def test_a_breakdown_without_its_column_is_refused(duck: DuckEngine) -> None:
     with pytest.raises(InputError, match=r"column breakdown is missing; .* --map events\.breakdown=NAME"):
         run_analysis("funnel", duck, {"events": events()}, {"steps": ["x"], "breakdown": "first"})
+
+
+def test_names_that_results_keep_for_themselves_are_refused(duck: DuckEngine) -> None:
+    """Else two rows of a result would have one key."""
+    touches = pa.table({"user_id": ["u"], "time": [1], "seq": [1], "channel": ["(unattributed)"]})
+    conversions = pa.table({"conversion_id": ["c"], "user_id": ["u"], "time": [2]})
+    inputs = {"touches": touches, "conversions": conversions}
+    reserved = r"channel '\(unattributed\)' is the name of conversions without a touch; rename it"
+    for name in ("attribution", "paths"):
+        with pytest.raises(InputError, match=reserved):
+            run_analysis(name, duck, inputs)
+    aggregated = pa.table({"path": ["a > (unattributed)"], "conversions": [1]})
+    with pytest.raises(InputError, match=reserved):
+        run_analysis("attribution", duck, {"paths": aggregated})
+    paid = pa.table({"channel": ["(unattributed)"], "spend_minor": [1]})
+    with pytest.raises(InputError, match=reserved):
+        run_analysis("attribution", duck, {"paths": aggregated.slice(0, 0), "spend": paid})
+    items = pa.table({"item": ["(other)", "a"], "value": [1, 2]})
+    with pytest.raises(InputError, match=r"item '\(other\)' is the name of what the cut leaves out"):
+        run_analysis("ranking", duck, {"items": items}, {"top": 1, "other": True})
+    assert run_analysis("ranking", duck, {"items": items}).tables["ranking"].num_rows == 2
