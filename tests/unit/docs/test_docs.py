@@ -75,7 +75,9 @@ def test_every_command_is_in_the_documents(command: str) -> None:
     assert re.search(rf"\bsluice {command}\b", HANDBOOK)
 
 
-@pytest.mark.parametrize("line", [line for page in PAGES for line in fenced(page) if "sluice " in line])
+@pytest.mark.parametrize(
+    "line", dict.fromkeys(line for page in PAGES for line in fenced(page) if "sluice " in line)
+)
 def test_a_sluice_command_in_a_shell_block_exists_with_its_options(line: str) -> None:
     match = re.search(r"sluice ([a-z]+)(.*)", line)
     assert match, line
