@@ -57,7 +57,7 @@ class Source:
     @property
     def is_csv(self) -> bool:
         """Whether the files are CSV."""
-        return bool(self.files) and self.files[0].suffix.lower() == ".csv"
+        return bool(self.files) and _is_csv(self.files[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
         return _stage(engine, contract, source)
     except (EngineError, InputError):
         if source.is_csv:
-            refuse_ragged(source.files, _delimiter)
+            refuse_ragged((file for file in source.files if _is_csv(file)), _delimiter)
         raise
 
 
@@ -112,6 +112,12 @@ def _register(engine: Engine, name: str, source: Source, contract: InputTable) -
     for file in source.files:
         if not file.is_file():
             raise InputError(f"no such file: {file}")
+    forms = {_delimiter(file) if _is_csv(file) else "Parquet" for file in source.files}
+    if len(forms) > 1:
+        raise InputError(
+            f"{contract.name}: its files are of different forms; give Parquet files only, or CSV files with"
+            " one separator"
+        )
     if source.pinned is not None:
         # Only what the contract can use: a column of a remote store costs time even where nobody looks at it.
         spelt = {name for column in contract.columns for name in (column.name, *column.aliases)}
@@ -120,6 +126,10 @@ def _register(engine: Engine, name: str, source: Source, contract: InputTable) -
         engine.register_csv(name, source.files, _delimiter(source.files[0]))
     else:
         engine.register_parquet(name, source.files)
+
+
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"
 
 
 def _delimiter(file: Path) -> str:

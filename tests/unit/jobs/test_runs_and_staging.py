@@ -314,3 +314,17 @@ def test_names_that_results_keep_for_themselves_are_refused(duck: DuckEngine) ->
     with pytest.raises(InputError, match=r"item '\(other\)' is the name of what the cut leaves out"):
         run_analysis("ranking", duck, {"items": items}, {"top": 1, "other": True})
     assert run_analysis("ranking", duck, {"items": items}).tables["ranking"].num_rows == 2
+
+
+def test_the_files_of_an_input_are_of_one_form(duck: DuckEngine, tmp_path: Path) -> None:
+    header = ["user_id", "time", "seq", "event"]
+    for name, mark in (("a", ","), ("b", ";"), ("c", ",")):
+        (tmp_path / f"{name}.csv").write_text(f"{mark.join(header)}\n{mark.join([name, '1', '1', 'x'])}\n")
+    pq.write_table(events(), tmp_path / "d.parquet")
+    for other in ("b.csv", "d.parquet"):
+        files = (tmp_path / "a.csv", tmp_path / other)
+        with pytest.raises(InputError, match="events: its files are of different forms"):
+            run_analysis("sessions", duck, {"events": Source(files=files)})
+    both = Source(files=(tmp_path / "a.csv", tmp_path / "c.csv"))
+    found = run_analysis("sessions", duck, {"events": both}).tables["sessions"]
+    assert found["user_id"].to_pylist() == ["a", "c"]
