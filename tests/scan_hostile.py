@@ -17,6 +17,8 @@ import pyarrow as pa
 from addon.warehouse.scan import lines as scan_module
 from addon.warehouse.scan.library import Kernel
 from addon.warehouse.scan.lines import Scanned, scan_lines
+from addon.warehouse.scan.log_frames import find_frames
+from platform_core.wire import logplex
 from tests.typing_oracle import DECEIVING, SCHEMA, TEXTS, check_scanned, line_of
 
 if TYPE_CHECKING:
@@ -105,6 +107,58 @@ def mutations(seed: int, batches: int) -> Iterator[list[bytes]]:
         yield [_mutated(_line(rng), rng) for _ in range(LINES_PER_BATCH)]
 
 
+_HEAD = b"<190>1 2026-11-25T13:00:00.123456+00:00 host app web.1 - "
+_MESSAGES = [
+    _HEAD + b"text\n",
+    _HEAD,
+    _HEAD + b"two\nlines",
+    b"<0>1 - - - - - ",
+    b"<191>1 - h a p m x",
+    b"odd",
+    _HEAD[:-1],
+]
+_MESSAGES += [
+    b"<13>1 - h " + b"a" * 49 + b" p m ",
+    b"<13>1  h a p m x ",
+    b"<13>1 " + b"s" * 64 + b" h a p m \n",
+]
+
+
+def framed(kernel: Kernel, bodies: Sequence[bytes]) -> int:
+    """Find the messages of log bodies, hold them against ``wire``; return how many were found."""
+    joined = b"".join(bodies)
+    found = find_frames(kernel, joined, [len(body) for body in bodies])
+    splits = [logplex.decode_body(body) for body in bodies]
+    if found is None:
+        assert any(split.lost is not None for split in splits), bodies
+        return 0
+    assert all(split.lost is None for split in splits), bodies
+    frames = [(owner, data) for owner, split in enumerate(splits) for data in split.frames]
+    assert found.total == len(frames)
+    parts = (found.frame, found.owner, found.pri, found.bounds)
+    for index, owner, pri, bounds in zip(*(part.tolist() for part in parts), strict=True):
+        said = logplex.parse_frame(frames[index][1])
+        cuts = [joined[first:last] for first, last in zip(bounds[::2], bounds[1::2], strict=True)]
+        assert (owner, pri) == (frames[index][0], said.pri)
+        assert cuts == [said.timestamp, said.app_name, said.procid, said.msg.removesuffix(b"\n")]
+    for first, last, owner, index in found.odd.tolist():
+        assert (owner, joined[first:last]) == frames[index]
+    assert len(found.frame) + len(found.odd) == found.total
+    return found.total
+
+
+def log_bodies(seed: int, batches: int) -> Iterator[list[bytes]]:
+    """Yield log bodies, some of them broken: in a message before it was framed, or after it."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible
+    for _ in range(batches):
+        bodies = []
+        for _ in range(rng.randrange(1, 4)):
+            messages = [_mutated(rng.choice(_MESSAGES), rng) for _ in range(rng.randrange(6))]
+            body = b"".join(b"%d %b" % (len(message), message) for message in messages if message)
+            bodies.append(body if rng.random() < 0.8 else _mutated(body, rng))
+        yield bodies
+
+
 def _beyond(kernel: Kernel) -> None:
     """Say that there is a byte more than there is: the sanitizer must see that it is read."""
     data = np.frombuffer(b'{"s":"' + b"x" * 4_000, np.uint8).copy()
@@ -131,6 +185,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     scan_module._SAMPLE_LINES = 3  # so that texts grow on the way
     taken = sum(len(scanned(kernel, lines, SCHEMA).rows) for lines in mutations(seed, options.batches))
+    found = sum(framed(kernel, bodies) for bodies in log_bodies(seed, 40 * options.batches))
+    assert found > options.batches
     print(f"{taken} of {options.batches * LINES_PER_BATCH} taken")  # noqa: T201 - a program
     return 0
 

@@ -3,7 +3,7 @@
 Frames are found by their headers, ``<PRI>1 ``. Given where each header starts, the lengths before them are
 known up to their number of digits; when every length's text says exactly that, and the first frame starts
 the first body, the framing is right by induction. One mismatch anywhere, and the bodies are walked one by
-one by ``wire``.
+one by ``wire``. Where there is the compiled kernel, it walks them first, and finds the same.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from addon.warehouse.scan.library import kernel
+from addon.warehouse.scan.log_frames import find_frames
 from platform_core.wire import logplex, octets, syslog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from addon.warehouse.scan.log_frames import LogFrames
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -126,9 +130,17 @@ def _all_in(rising: Ints, wanted: Ints) -> bool:
     return bool(np.array_equal(rising[places], wanted))
 
 
-def parse_bodies(bodies: Sequence[bytes]) -> LogColumns:
-    """Return the messages of the bodies as columns; what is no message is in ``bad``. Never raises."""
-    joined = b"".join(bodies)
+def parse_bodies(bodies: Sequence[bytes], *, compiled: bool = True) -> LogColumns:
+    """Return the messages of the bodies as columns; what is no message is in ``bad``. Never raises.
+
+    ``compiled``: use the compiled kernel where there is one.
+    """
+    joined, found = b"".join(bodies), None
+    loaded = kernel() if compiled else None
+    if loaded is not None:
+        found = find_frames(loaded, joined, [len(body) for body in bodies])
+    if found is not None:
+        return _of_frames(joined, found)
     buffer = np.frombuffer(joined, np.uint8)
     body_starts = np.concatenate([[0], np.cumsum([len(body) for body in bodies])]).astype(np.int64)
     guess = _guess_frames(buffer) if len(buffer) >= len("1 <0>1 ") else None
@@ -139,6 +151,18 @@ def parse_bodies(bodies: Sequence[bytes]) -> LogColumns:
     else:
         header, end, owner, lost = _walk_frames(bodies)
     return _fields(joined, buffer, header, end, owner, lost=lost)
+
+
+def _of_frames(joined: bytes, found: LogFrames) -> LogColumns:
+    """Return the columns of the messages that the kernel found."""
+    stamp, source, process, message = _pieces(joined, found.bounds)
+    columns = LogColumns(
+        found.owner, found.frame, found.pri, stamp, source, process, message, frames=found.total
+    )
+    if not len(found.odd):
+        return columns
+    header, end, owner, index = found.odd.T
+    return _with_odd(columns, joined, header, end, owner=owner, index=index)
 
 
 def _fields(

@@ -76,6 +76,13 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"time":-62135596800}\n{"time":-62135596801}\n{"i":9223372036854775808}\n{"d":9007199254740993}',
         b'{"s":"\xe6\x97\xa5\xf0\x9f\x98\x80","j":"\\u0000\\u2028"}\n{"s":"\xed\xa0\x80"}',
     ],
+    "log_frames": [
+        _framed(_FRAME, _ROUTER, b"odd", b"<0>1 - - - - - \n"),
+        _framed(_FRAME)[:-3],
+        b"05 hello",
+        b"1048577 x",
+        b"12345678 x",
+    ],
     "gzip_bodies": [
         gzip.compress(b"x" * 100),
         gzip.compress(b"a") + gzip.compress(b"b"),

@@ -38,7 +38,7 @@ from platform_core.base.errors import UserError
 from platform_core.build.procfile import parse_procfile
 from platform_core.wire import bsd, logfmt, logplex, octets, syslog
 from platform_core.wire.syslog_stream import SyslogStream
-from tests.scan_hostile import scanned
+from tests.scan_hostile import framed, scanned
 from tests.typing_oracle import SCHEMA
 
 if TYPE_CHECKING:
@@ -153,6 +153,16 @@ def scan_lines(data: bytes) -> None:
         return
     scanned(compiled, data.splitlines(keepends=True), SCHEMA)
     scanned(compiled, [data], SCHEMA)
+
+
+def log_frames(data: bytes) -> None:
+    """The compiled kernel finds the messages that ``wire`` finds, or none where framing is lost."""
+    compiled = kernel()
+    if compiled is None:
+        assert compiler() is None, "run: python -m addon.warehouse.scan"
+        return
+    framed(compiled, [data])
+    framed(compiled, _chunks(data))
 
 
 def gzip_bodies(data: bytes) -> None:
@@ -314,6 +324,7 @@ TARGETS: dict[str, Callable[[bytes], Any]] = {
         msgpack_rows,
         ndjson,
         scan_lines,
+        log_frames,
         gzip_bodies,
         wal_segments,
         wal_records,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from addon.ingest import logplex_columns
 from addon.ingest.logplex_columns import LogColumns, parse_bodies
+from addon.warehouse.scan.compiler import compiler
+from addon.warehouse.scan.library import kernel
 from platform_core.wire.logplex import decode_body, parse_frame
 from platform_core.wire.syslog import SyslogError
 
@@ -90,10 +94,11 @@ def by_columns(columns: LogColumns) -> list[Row]:
     )
 
 
-@settings(deadline=None, max_examples=400)
-@given(st.lists(BODY, min_size=1, max_size=4))
-def test_the_columns_hold_what_the_loop_finds(bodies: list[bytes]) -> None:
-    columns = parse_bodies(bodies)
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernel", "numpy"])
+@settings(deadline=None, max_examples=250)
+@given(bodies=st.lists(BODY, min_size=1, max_size=4))
+def test_the_columns_hold_what_the_loop_finds(bodies: list[bytes], compiled: bool) -> None:
+    columns = parse_bodies(bodies, compiled=compiled)
     rows, bad = by_loop(bodies)
     assert by_columns(columns) == rows
     assert sorted((item.body, item.data) for item in columns.bad) == sorted(bad)
@@ -101,11 +106,16 @@ def test_the_columns_hold_what_the_loop_finds(bodies: list[bytes]) -> None:
     assert len(set(columns.frame.tolist())) == len(rows)
 
 
-def test_a_large_clean_body_takes_the_fast_way_at_every_length() -> None:
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernel", "numpy"])
+def test_a_large_clean_body_takes_the_fast_way_at_every_length(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kernel() is not None or compiler() is None, "run: python -m addon.warehouse.scan"
+    monkeypatch.setattr(logplex_columns, "_walk_frames", None)  # not to be called
     for newline in (b"", b"\n"):
         body = b"".join(frame(HEAD, b"x" * n + newline) for n in (*range(300), 940, 941, 942, 9_990, 99_999))
         rows, bad = by_loop([body, body])
-        columns = parse_bodies([body, body])
+        columns = parse_bodies([body, body], compiled=compiled)
         assert by_columns(columns) == rows
         assert columns.bad == []
         assert bad == []

@@ -24,7 +24,7 @@ from addon.warehouse.scan.library import Kernel, kernel
 from addon.warehouse.scan.lines import Scanned, scan_lines
 from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import Typer
-from tests.scan_hostile import PLAIN, mutations, scanned
+from tests.scan_hostile import PLAIN, framed, log_bodies, mutations, scanned
 from tests.typing_oracle import DECEIVING, KEYS, SCHEMA, TEXTS, fits_double, line_of, line_with
 
 if TYPE_CHECKING:
@@ -229,6 +229,12 @@ def test_mutated_lines_are_right_or_left(compiled: Kernel, tmp_path: Path, vecto
     print(f"seed {seed}")  # noqa: T201 - to repeat it
     taken = sum(len(scanned(compiled, lines, SCHEMA).rows) for lines in mutations(seed, batches=40))
     assert taken > 1_000
+
+
+def test_broken_log_bodies_are_cut_as_the_plain_loop_cuts_them(compiled: Kernel) -> None:
+    seed = random.randrange(1 << 30)  # noqa: S311 - printed
+    print(f"seed {seed}")  # noqa: T201 - to repeat it
+    assert sum(framed(compiled, bodies) for bodies in log_bodies(seed, batches=3_000)) > 3_000
 
 
 LINES = st.lists(

@@ -59,7 +59,8 @@ def build(target: Path | None = None, flags: Iterable[str] = FLAGS) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
-        argv = [found, *flags, "-o", str(draft), str(SOURCE), "-lm"]
+        sources = sorted(map(str, SOURCE.parent.glob("*.c")))
+        argv = [found, *flags, "-o", str(draft), *sources, "-lm"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_SECONDS)
         if done.returncode:
             raise CompilerError(f"{found} failed: {(done.stderr or done.stdout)[-500:].strip()}")

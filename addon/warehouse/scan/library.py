@@ -62,6 +62,20 @@ class KernelScan(ctypes.Structure):
     )
 
 
+class KernelFrames(ctypes.Structure):
+    """Where the messages of log bodies are written to; see ``frames.c``."""
+
+    _fields_ = (
+        ("frame", ctypes.c_void_p),
+        ("owner", ctypes.c_void_p),
+        ("pri", ctypes.c_void_p),
+        ("bounds", ctypes.c_void_p),
+        ("odd", ctypes.c_void_p),
+        ("good", ctypes.c_int64),
+        ("total", ctypes.c_int64),
+    )
+
+
 class KernelError(Exception):
     """The library cannot be used; the message says why."""
 
@@ -79,6 +93,10 @@ class Kernel:
             library = ctypes.CDLL(str(path))
             self.prepare: Any = _typed(library.sluice_scan_prepare, ctypes.POINTER(KernelScan))
             self.scan: Any = _typed(library.sluice_scan, ctypes.POINTER(KernelScan), ctypes.c_int64)
+            bodies = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64)
+            self.count_frames: Any = _typed(library.sluice_frames_count, *bodies)
+            self.count_frames.restype = ctypes.c_int64
+            self.find_frames: Any = _typed(library.sluice_frames_find, *bodies, ctypes.POINTER(KernelFrames))
             sizes: Any = library.sluice_scan_sizes
             self._double: Any = library.sluice_scan_double
         except (OSError, AttributeError) as error:

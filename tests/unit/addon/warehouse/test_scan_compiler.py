@@ -113,7 +113,8 @@ def test_a_library_of_other_structures_is_refused(tmp_path: Path) -> None:
     for name in ("numbers.h", "text.h"):
         shutil.copy(compiler.SOURCE.with_name(name), tmp_path)
     (tmp_path / "scan.c").write_text(text)
-    argv = [str(compiler.compiler()), *compiler.FLAGS, "-o", str(tmp_path / "k.so"), str(tmp_path / "scan.c")]
-    subprocess.run([*argv, "-lm"], check=True)
+    sources = [str(tmp_path / "scan.c"), str(compiler.SOURCE.with_name("frames.c"))]
+    argv = [str(compiler.compiler()), *compiler.FLAGS, "-o", str(tmp_path / "k.so"), *sources, "-lm"]
+    subprocess.run(argv, check=True)
     with pytest.raises(KernelError, match="other structures"):
         Kernel(tmp_path / "k.so")
