@@ -65,7 +65,9 @@ FAILPOINTS = (
     "wal.delete.post",
 )
 PAIRS = [(first, second) for first in FAILPOINTS for second in FAILPOINTS]
-_DRAIN_EVERY = 20
+_DRAIN_EVERY, _DEATHS = 20, 3
+"""Lives until one only recovers; and deaths in one segment, after which each start would look, in a process
+of its own, for the batch that kills it (``test_deadly_batch``)."""
 _UNFLUSHED_BYTES = 60_000
 """Beyond it senders are told to come back, and the flush hurries: a life leaves a few segments at most."""
 _REACHED_WITHIN_S = 30.0
@@ -284,10 +286,18 @@ class Tally:
         return bool(self.acked) and not (self.wrong.total() or self.missed or self.strange)
 
 
+def deaths(home: Path) -> int:
+    """Return how often the lives so far died in the flush of the oldest segment."""
+    try:
+        return int(json.loads((home / "wal" / "flushing.json").read_bytes())["deaths"])
+    except (OSError, ValueError):
+        return 0
+
+
 def singles(home: Path, plan: Sequence[str | None], rng: random.Random, tally: Tally) -> None:
     """Live the lives of a plan on one home; what one leaves is the next one's beginning."""
     for number, point in enumerate(plan):
-        if number % _DRAIN_EVERY == _DRAIN_EVERY - 1:
+        if number % _DRAIN_EVERY == _DRAIN_EVERY - 1 or deaths(home) >= _DEATHS:
             tally.settle(home, f"{number} lives")  # deaths in the first flush leave more and more
         tally.live(home, point, 0 if point else rng.uniform(0, 0.6))
     tally.acked += tally.settle(home, "the last life")
