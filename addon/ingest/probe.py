@@ -19,7 +19,7 @@ from addon.ingest.limits import IngestLimits
 from addon.ingest.record import decode
 from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import Typer
-from platform_core.base.logs import get_logger
+from platform_core.base.logs import configure_logs, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,8 @@ def _first_culprit(command: Sequence[str]) -> str | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Decode and type one by one."""
+    """Decode and type one by one; stdout is for the batches' ids alone."""
+    configure_logs("error")
     path, key, passed_over = Path(arguments[0]), int(arguments[1]), set(arguments[2:])
     data = path.read_bytes()
     typer = Typer(1, "1GB")
