@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.analyses import journeys, markov_moves
-from jobs.analyses.inputs import refuse_name
+from jobs.analyses.inputs import refuse_names
 from jobs.contracts.errors import InputError
 from jobs.engine.text import literal, query
 
@@ -30,7 +30,8 @@ def build(engine: Engine, parameters: Parameters, *, aggregated: bool, has_spend
     engine.materialize("attribution_visits", query("attribution", "visits", value_type=value_type))
     _spend(engine, given=has_spend)
     engine.view("attribution_channels", query("attribution", "channels"))
-    refuse_name(engine, "attribution_channels", "channel", journeys.UNATTRIBUTED, journeys.UNATTRIBUTED_IS)
+    names = (journeys.UNATTRIBUTED,)
+    refuse_names(engine, "attribution_channels", "channel", names, journeys.UNATTRIBUTED_IS)
     _credits(engine, parameters, aggregated=aggregated, has_lists=has_lists)
     engine.view("attribution", query("attribution", "attribution"))
     if not parameters.with_touches:

@@ -17,7 +17,7 @@ from jobs.contracts.tables import (
     seconds,
     varchar,
 )
-from jobs.engine.text import query, text_literal
+from jobs.engine.text import query, text_list, text_literal
 
 if TYPE_CHECKING:
     from jobs.engine.port import Engine
@@ -175,16 +175,21 @@ RFM_SEGMENTS = InputTable(
 )
 
 
-def refuse_name(engine: Engine, relation: str, column: str, name: str, meaning: str) -> None:
+def refuse_names(engine: Engine, relation: str, column: str, names: tuple[str, ...], meaning: str) -> None:
     """Refuse rows that carry a name which the result uses for something else.
 
     Raises:
         InputError: there are such rows; two rows of the result would have one key.
     """
-    places = {"relation": relation, "column": column, "name": text_literal(name)}
-    rows = engine.collect(query("staging", "named", **places)).to_pylist()[0]["n"]
-    if rows:
-        raise InputError(f"{column} {name!r} is the name of {meaning}; rename it in the input")
+    places = {"relation": relation, "column": column, "names": text_list(names)}
+    found = engine.collect(query("staging", "named", **places)).to_pylist()[0]["name"]
+    if found is not None:
+        raise reserved(column, found, meaning)
+
+
+def reserved(column: str, name: str, meaning: str) -> InputError:
+    """The refusal of a name."""
+    return InputError(f"{column} {name!r} is the name of {meaning}; rename it in the input")
 
 
 def shipped(engine: Engine, table: InputTable) -> None:

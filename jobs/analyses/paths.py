@@ -9,7 +9,7 @@ from jobs.analyses import grouping, journeys, sessions
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.histories import histories
 from jobs.analyses.identity import IDENTITY_EDGES
-from jobs.analyses.inputs import CONVERSIONS, EVENTS, TOUCHES, refuse_name
+from jobs.analyses.inputs import CONVERSIONS, EVENTS, TOUCHES, refuse_names, reserved
 from jobs.analyses.paths_kernel import (
     MAX_WORDS,
     Layout,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from jobs.engine.port import Engine
 
 _SEPARATOR = " > "
+#: Where every path begins and ends, in `transitions` and `step_matrix`.
+_ENDS, _ENDS_ARE = ("path_start", "path_end"), "the ends of a path"
 #: What a > inside a step becomes.
 _INNER = "\u203a"
 #: One step, or several that count alike.
@@ -146,7 +148,10 @@ def _anchors(parameters: Parameters, *, by_events: bool) -> dict[str, str]:
 def _from_touches(engine: Engine, parameters: Parameters) -> str:
     journeys.from_touches(engine, parameters)
     journeys.number_touches(engine, parameters, collapse=False)
-    refuse_name(engine, "attribution_touch_rows", "channel", journeys.UNATTRIBUTED, journeys.UNATTRIBUTED_IS)
+    refuse_names(
+        engine, "attribution_touch_rows", "channel", (journeys.UNATTRIBUTED,), journeys.UNATTRIBUTED_IS
+    )
+    refuse_names(engine, "attribution_touch_rows", "channel", _ENDS, _ENDS_ARE)
     token = grouping.token_sql("channel", parameters.grouping)
     engine.view("path_tokens", query("paths", "conversion_tokens", token=token))
     engine.view("path_empty", query("paths", "conversion_empty"))
@@ -167,6 +172,8 @@ def _by_kernel(engine: Engine, parameters: Parameters, present: Present) -> bool
     )
     if found is None:
         return False
+    for name in sorted(set(_ENDS) & set(found.tokens.to_pylist())):
+        raise reserved("event", name, _ENDS_ARE)
     layout = Layout(len(found.tokens), parameters.max_length)
     if layout.words > MAX_WORDS:
         return False
@@ -190,6 +197,7 @@ def _by_kernel(engine: Engine, parameters: Parameters, present: Present) -> bool
 
 
 def _from_events(engine: Engine, parameters: Parameters) -> str:
+    refuse_names(engine, "events", "event", _ENDS, _ENDS_ARE)
     cut = sessions.Parameters(from_=parameters.from_, to=parameters.to, timeout=parameters.timeout)
     sessions.number_events(engine, cut)
     entity = "user_id"

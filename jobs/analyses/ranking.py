@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobs.analyses import periods, ranking_approx
 from jobs.analyses.analysis import Analysis, Present, ReportRange
 from jobs.analyses.identity import IDENTITY_EDGES, StitchParameters
-from jobs.analyses.inputs import ITEMS, refuse_name
+from jobs.analyses.inputs import ITEMS, refuse_names
 from jobs.analyses.ranking_periods import Placing, place, resolve
 from jobs.analyses.ranking_scores import (
     AGEING,
@@ -260,7 +260,7 @@ def _outputs(engine: Engine, parameters: Parameters, placing: Placing) -> dict[s
     is_exact = literal(not parameters.approx)
     result = query("ranking", "ranking", period_start=placing.start, is_exact=is_exact)
     if parameters.other:
-        refuse_name(engine, "items", "item", "(other)", "what the cut leaves out")
+        refuse_names(engine, "items", "item", ("(other)",), "what the cut leaves out")
         other = query("ranking", "other", period_start=placing.start, is_exact=is_exact)
         result = f"{result}\nUNION ALL\n{other}"
     engine.view("ranking", result)

@@ -77,8 +77,8 @@ SELECT MIN(time) AS earliest, MAX(time) AS latest FROM $relation
 SELECT COUNT(*) AS n FROM paths WHERE conversions < 0 OR COALESCE(nulls, 0) < 0
 
 -- name: named
--- How many rows carry this name.
-SELECT COUNT(*) AS n FROM $relation WHERE $column = $name
+-- One of these names that a row carries, if any does.
+SELECT MIN($column) AS name FROM $relation WHERE $column IN ($names)
 
 -- name: shipped
 -- A small table that comes with the library.

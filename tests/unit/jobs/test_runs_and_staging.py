@@ -314,6 +314,10 @@ def test_names_that_results_keep_for_themselves_are_refused(duck: DuckEngine) ->
     with pytest.raises(InputError, match=r"item '\(other\)' is the name of what the cut leaves out"):
         run_analysis("ranking", duck, {"items": items}, {"top": 1, "other": True})
     assert run_analysis("ranking", duck, {"items": items}).tables["ranking"].num_rows == 2
+    for name, params in (("path_end", {}), ("path_start", {"start": "x"})):
+        ended = events(event=["x", name])
+        with pytest.raises(InputError, match=f"event '{name}' is the name of the ends of a path; rename it"):
+            run_analysis("paths", duck, {"events": ended}, params)
 
 
 def test_the_files_of_an_input_are_of_one_form(duck: DuckEngine, tmp_path: Path) -> None:
