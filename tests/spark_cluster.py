@@ -35,12 +35,14 @@ class SparkCluster:
 
     Attributes:
         folder: logs, and what the executors write.
-        memory: of each worker, in Spark's notation; each has one core.
+        memory: of each worker, in Spark's notation.
+        cores: of each worker.
         processes: by name, ``master``, ``worker1``, ``worker2``, …
     """
 
     folder: Path
     memory: str = "1g"
+    cores: int = 1
     port: int = field(default_factory=free_base)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -55,8 +57,15 @@ class SparkCluster:
         self._start("master", f"{_CLASSES}.master.Master", "--port", str(self.port), *page)
 
     def start_worker(self, number: int) -> None:
-        """Start a worker with one core."""
-        limits = ["--cores", "1", "--memory", self.memory, "--webui-port", str(self.port + 1 + number)]
+        """Start a worker."""
+        limits = [
+            "--cores",
+            str(self.cores),
+            "--memory",
+            self.memory,
+            "--webui-port",
+            str(self.port + 1 + number),
+        ]
         self._start(f"worker{number}", f"{_CLASSES}.worker.Worker", *limits, self.url)
 
     def _start(self, name: str, java_class: str, *arguments: str) -> None:
@@ -118,9 +127,11 @@ class SparkCluster:
 
 
 @contextmanager
-def spark_cluster(folder: Path, *, workers: int = 2, memory: str = "1g") -> Iterator[SparkCluster]:
+def spark_cluster(
+    folder: Path, *, workers: int = 2, memory: str = "1g", cores: int = 1
+) -> Iterator[SparkCluster]:
     """Run a master and its workers."""
-    cluster = SparkCluster(folder, memory)
+    cluster = SparkCluster(folder, memory, cores)
     try:
         cluster.start_master()
         for number in range(1, workers + 1):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyspark
 from py4j.protocol import Py4JError
 from pyspark import SparkFiles, cloudpickle
@@ -114,14 +113,22 @@ def _await_executor(session: SparkSession, chosen: Master) -> None:
     """Run a first, empty job: Spark waits for executors for ever, and says so in a log that nobody reads."""
     late = threading.Event()
     tag = f"sluice-{uuid.uuid4().hex}"
+    # An interrupt by tag does not reach the jobs of a session without Connect.
+    context = None if chosen.is_connect else session.sparkContext
 
     def give_up() -> None:
         late.set()
-        session.interruptTag(tag)
+        if context is None:
+            session.interruptTag(tag)
+        else:
+            context.cancelJobGroup(tag)
 
     timer = threading.Timer(chosen.wait_s, give_up)
     timer.daemon = True
-    session.addTag(tag)
+    if context is None:
+        session.addTag(tag)
+    else:
+        context.setJobGroup(tag, "the first executor", interruptOnCancel=True)
     timer.start()
     try:
         session.range(1).count()
@@ -134,7 +141,10 @@ def _await_executor(session: SparkSession, chosen: Master) -> None:
         ) from error
     finally:
         timer.cancel()
-        session.removeTag(tag)
+        if context is None:
+            session.removeTag(tag)
+        else:
+            context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # null clears it
 
 
 class SparkEngine:
@@ -231,7 +241,8 @@ class SparkEngine:
         """Send files along with the job, for executors that do not see this machine's disk."""
         schema = pa.schema([field for field in map(plain, one_schema(files)) if _is_known(field)])
         if self._master.is_connect:
-            self.register_arrow(name, pq.read_table(files, columns=schema.names).cast(schema))
+            found = [(file.name, file.stat().st_size, file.absolute().as_uri()) for file in files]
+            self.register_arrow(name, ranged.whole(found, schema))
             return
         shipped = [
             (file.name, file.stat().st_size, self._located(file.absolute().as_uri())) for file in files

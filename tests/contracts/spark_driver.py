@@ -61,10 +61,15 @@ class SparkDriver:
                 | {"SPARK_CONF_DIR": str(self.folder), "SPARK_SUBMIT_OPTS": QUICK, **environment},
             )
 
-    def ask(self, name: str, inputs: Mapping[str, Path], params: Mapping[str, Any], **conf: str) -> Path:
+    def ask(
+        self, name: str, inputs: Mapping[str, Path | list[Path]], params: Mapping[str, Any], **conf: str
+    ) -> Path:
         """Begin a run; return where its outputs will be."""
         out = Path(tempfile.mkdtemp(prefix="out-", dir=self.folder))
-        files = {table: str(path) for table, path in inputs.items()}
+        files = {
+            table: list(map(str, given)) if isinstance(given, list) else str(given)
+            for table, given in inputs.items()
+        }
         asked = {"name": name, "inputs": files, "params": params, "out": str(out), "conf": SMALL | conf}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asked) + "\n")
@@ -84,7 +89,9 @@ class SparkDriver:
             "", manifest, {name: pq.read_table(out / f"{name}.parquet") for name in manifest["outputs"]}
         )
 
-    def run(self, name: str, inputs: Mapping[str, Path], params: Mapping[str, Any], **conf: str) -> Outcome:
+    def run(
+        self, name: str, inputs: Mapping[str, Path | list[Path]], params: Mapping[str, Any], **conf: str
+    ) -> Outcome:
         """Run an analysis to its end."""
         return self.outcome(self.ask(name, inputs, params, **conf))
 
@@ -113,8 +120,7 @@ def _answer(asked: dict[str, Any]) -> str:
     try:
         engine = SparkEngine(conf=asked["conf"])
         try:
-            inputs = {table: Path(path) for table, path in asked["inputs"].items()}
-            run_analysis(asked["name"], engine, inputs, asked["params"], Path(asked["out"]))
+            run_analysis(asked["name"], engine, asked["inputs"], asked["params"], Path(asked["out"]))
         finally:
             engine.close()
     except JobsError as error:

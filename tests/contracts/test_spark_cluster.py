@@ -40,6 +40,8 @@ pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.timeout(900)]
 
 SETTINGS = {
     "spark.executor.memory": "512m",
+    "spark.executor.cores": "1",
+    "spark.cores.max": "2",
     "spark.driver.memory": "512m",
     "spark.executor.extraJavaOptions": QUICK,
 }
@@ -54,7 +56,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
-    with spark_cluster(tmp_path_factory.mktemp("cluster")) as running:
+    with spark_cluster(tmp_path_factory.mktemp("cluster"), cores=2) as running:
         yield running
 
 
@@ -281,17 +283,17 @@ def test_a_driver_that_is_killed_leaves_nothing_running(
     cluster: SparkCluster, shared: Path, tmp_path: Path
 ) -> None:
     environment = {"SLUICE_SPARK_MASTER": cluster.url, "SLUICE_SPARK_SHARED": str(shared)}
-    settings = SETTINGS | {"spark.cores.max": "1", "spark.executor.memory": "384m"}
+    settings = SETTINGS | {"spark.cores.max": "1", "spark.executor.memory": "480m"}
     inputs = as_files(many(400_000), shared / "killed")
     with SparkDriver(tmp_path, settings, **environment) as doomed:
         doomed.ask("funnel", inputs, {"steps": ["view", "cart"], "window": 86_400})
         cluster.await_state(
-            lambda state: any(app["memoryperexecutor"] == 384 for app in state.get("activeapps", ()))
+            lambda state: any(app["memoryperexecutor"] == 480 for app in state.get("activeapps", ()))
         )
         os.kill(doomed.process.pid, signal.SIGKILL)
         doomed.process.wait(30)
     cluster.await_state(
-        lambda state: state and all(app["memoryperexecutor"] != 384 for app in state["activeapps"])
+        lambda state: state and all(app["memoryperexecutor"] != 480 for app in state["activeapps"])
     )
 
 
