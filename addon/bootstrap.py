@@ -202,6 +202,7 @@ class Addon:
             self._warehouse,
             query,
             self._sandbox,
+            books,
             jobs,
             quotas.check,
             ReportPlaces(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from addon.api.auth import Master, Reader, Rooms
+from addon.api.idempotency import issue_once
 from addon.api.td.params import Parameters, json_object
 from addon.models.jobs import Job, JobRequest
 from addon.models.schedules import REPORT
@@ -67,22 +68,28 @@ def delete_report(name: str, identity: Master, rooms: Rooms) -> dict[str, Any]:
 
 
 @router.post("/{name}/runs")
-async def start_run(name: str, identity: Master, rooms: Rooms, params: Parameters) -> dict[str, Any]:
-    """Run a report now, or as if it were ``slot`` (Unix seconds)."""
+async def start_run(
+    name: str, request: Request, identity: Master, rooms: Rooms, params: Parameters
+) -> dict[str, Any]:
+    """Run a report now, or as if it were ``slot`` (Unix seconds).
+
+    With an ``Idempotency-Key``, a request that is sent again starts no second run.
+    """
     await asyncio.to_thread(rooms.reports.reports.get, identity.account, name)
     slot = params.optional("slot")
     if slot is not None and not (slot.isascii() and slot.isdigit() and int(slot[:13]) <= _MAX_SLOT):
         raise InvalidInput(f"The parameter slot must be Unix seconds, not {slot[:40]!r}.")
-    job = await rooms.runner.issue(
-        JobRequest(
-            account_id=identity.account.id,
-            type=REPORT,
-            database="",
-            query=name,
-            max_running=identity.account.plan.concurrent_queries,
-            scheduled_time=int(slot) if slot is not None else int(rooms.clock.now()),
-        )
+    wanted = JobRequest(
+        account_id=identity.account.id,
+        type=REPORT,
+        database="",
+        query=name,
+        max_running=identity.account.plan.concurrent_queries,
+        # Without a slot the run is for the moment at which it was asked for: the job's own.
+        scheduled_time=None if slot is None else int(slot),
     )
+    key = request.headers.get("idempotency-key")
+    job, _ = await issue_once(rooms.runner, rooms.jobs, wanted, key)
     return {"job_id": str(job.id)}
 
 
@@ -91,7 +98,8 @@ def list_runs(name: str, identity: Reader, rooms: Rooms) -> dict[str, Any]:
     """List the newest runs of a report, the newest first."""
     rooms.reports.reports.get(identity.account, name)
     found = rooms.reports.store.runs(identity.account.id, name, _MOST_RUNS)
-    return {"runs": [_run(run, rooms.reports.outbox.of(run)) for run in found]}
+    made = rooms.reports.outbox.of_all(found)
+    return {"runs": [_run(run, made[run.id]) for run in found]}
 
 
 @router.get("/{name}/jobs/{job_id}")

@@ -54,10 +54,10 @@ class DeliveryStore:
         self._database = database
         self._clock = clock
 
-    def of(self, run_id: int) -> Sequence[RunDelivery]:
-        """Return a run's deliveries by name."""
+    def of(self, *run_ids: int) -> Sequence[RunDelivery]:
+        """Return the deliveries of runs, by run and name."""
         table = REPORT_DELIVERIES
-        wanted = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.name)
+        wanted = sa.select(table).where(table.c.run_id.in_(run_ids)).order_by(table.c.run_id, table.c.name)
         with self._database.read() as connection:
             return [_delivery(row) for row in connection.execute(wanted)]
 

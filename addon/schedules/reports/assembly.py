@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from addon.models.ingest import Ingestor, Warehouse
+    from addon.query.books import Books
     from addon.query.service import QueryService
     from addon.schedules.deliveries.port import Delivery
     from addon.store.accounts import AccountStore
@@ -76,6 +77,7 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     warehouse: Warehouse,
     query: QueryService,
     sandbox: Sandbox,
+    books: Books | None,
     jobs: JobStore,
     check_quota: QuotaCheck,
     places: ReportPlaces,
@@ -102,7 +104,7 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     execution = ReportExecution(
         reports,
         store,
-        ReportComputation(query, ingestor, warehouse, catalog, sandbox),
+        ReportComputation(query, ingestor, warehouse, catalog, sandbox, books),
         Renderer(sandbox),
         outbox,
         folders,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from addon.models.ingest import Ingestor, Warehouse
     from addon.models.reports import ReportAnalysis, ReportDefinition, ReportRun
     from addon.models.tables import TableRef
+    from addon.query.books import Books
     from addon.query.service import QueryService
     from addon.store.catalog import SqlCatalog
     from platform_core.base.sandbox.spec import Sandbox
@@ -52,20 +53,24 @@ class Figured:
 class ReportComputation:
     """Computes a report's analyses."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (the ports that a computation passes)
         self,
         service: QueryService,
         ingestor: Ingestor,
         warehouse: Warehouse,
         catalog: SqlCatalog,
         sandbox: Sandbox,
+        books: Books | None = None,
     ) -> None:
-        """Read by ``service``; pin versions of ``warehouse``; find tables' columns in ``catalog``."""
+        """Read by ``service``; pin versions of ``warehouse``; find tables' columns in ``catalog``.
+
+        ``books`` has what the analysis ``usage`` reads where it is given no inputs.
+        """
         self._ingestor = ingestor
         self._catalog = catalog
         self._service = service
         self._warehouse = warehouse
-        self._computation = Computation(service, sandbox)
+        self._computation = Computation(service, sandbox, books)
 
     async def run(  # noqa: PLR0917  (one run, and who hears of it)
         self,

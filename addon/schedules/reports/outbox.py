@@ -17,7 +17,7 @@ from platform_core.base.errors import SluiceError, UserError
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from addon.models.reports import ReportRun, RunDelivery
     from addon.schedules.deliveries.port import Delivery
@@ -64,6 +64,13 @@ class Outbox:
     def of(self, run: ReportRun) -> list[RunDelivery]:
         """Return a run's deliveries as they stand."""
         return list(self._queue.of(run.id))
+
+    def of_all(self, runs: Sequence[ReportRun]) -> Mapping[int, list[RunDelivery]]:
+        """Return the deliveries of several runs by the run's number."""
+        found: dict[int, list[RunDelivery]] = {run.id: [] for run in runs}
+        for one in self._queue.of(*found):
+            found[one.run_id].append(one)
+        return found
 
     async def attempt(self, run: ReportRun, kill: asyncio.Event) -> None:
         """Make each delivery of a run that is due, once; one that fails stops no other.

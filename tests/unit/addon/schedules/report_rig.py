@@ -65,7 +65,7 @@ class ReportRig:
         )
         self.rooms = assemble_reports(
             database, self.clock, self.accounts, self.catalog, self.ingest, self.warehouse, self.query,
-            sandbox, self.jobs, self.check_quota, places,
+            sandbox, None, self.jobs, self.check_quota, places,
         )  # fmt: skip
 
     async def check_quota(self, account: Account) -> None:
