@@ -457,3 +457,17 @@ def test_each_page_opens_in_a_browser_and_asks_for_nothing_else(
     assert requests_of_page(asked) == [f"/{name}.html"]
     assert shown.count("<svg") == page.count("<svg") >= 2
     assert "NaN" not in shown
+
+
+@pytest.mark.slow
+def test_marimo_finds_nothing_wrong_with_the_files() -> None:
+    files = [str(FOLDER / f"{name}.py") for name in load("render").NOTEBOOKS]
+    done = subprocess.run(
+        [sys.executable, "-m", "marimo", "check", "--strict", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning" not in (done.stdout + done.stderr).lower()
