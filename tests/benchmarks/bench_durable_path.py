@@ -39,6 +39,8 @@ _DISTINCT = 20_000
 _PROBE_EVERY_S = 0.2
 _STALL = "commit.pre:delay"
 """Each commit of the stalled flusher takes a second longer."""
+_SLOW_DISK = "wal.append.pre_fsync:delay,parquet.pre_fsync:delay,commit.pre:delay"
+"""Each sync of the log and of a table's file does, too."""
 _MB = 1e6
 
 
@@ -52,7 +54,7 @@ def figures() -> list[Figure]:
     """Measure and return the figures."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as name:
         folder = Path(name)
-        return [*_acks(folder), *_freshness(folder), *_full_speed(folder), *_stalled(folder)]
+        return [*_acks(folder), *_freshness(folder), *_full_speed(folder), *_held_up(folder)]
 
 
 @contextmanager
@@ -176,13 +178,20 @@ def _full_speed(folder: Path) -> list[Figure]:
     ]
 
 
-def _stalled(folder: Path) -> list[Figure]:
-    addon = LiveAddon(folder / "stalled", SLUICE_FAILPOINT=_STALL)
+def _held_up(folder: Path) -> list[Figure]:
+    return [
+        _memory(folder, "with_stalled_flusher", _STALL, CONNECTIONS),
+        _memory(folder, "on_slow_disk", _SLOW_DISK, ACK_CONNECTIONS),
+    ]
+
+
+def _memory(folder: Path, name: str, failpoints: str, connections: int) -> Figure:
+    addon = LiveAddon(folder / name, SLUICE_FAILPOINT=failpoints)
     with _serving(addon), _watched(addon).watching() as watch:
-        load = asyncio.run(blast(_port(addon), _requests(addon), CONNECTIONS, FULL_S))
+        load = asyncio.run(blast(_port(addon), _requests(addon), connections, FULL_S))
     if not load.acked:
         raise ValueError(f"nothing was acknowledged: {load.statuses}")
-    return [watch.figure("durable_path.memory_with_stalled_flusher")]
+    return watch.figure(f"durable_path.memory_{name}")
 
 
 # Freshness
