@@ -172,7 +172,8 @@ def _make_anew(place: Path) -> None:
 
 def _words(before: ReportRun) -> str:
     at = datetime.fromtimestamp(before.slot, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"the report on {before.window.words}" if before.window.words else f"the report of {at}"
+    words = f"the report on {before.window.words}" if before.window.words else f"the report of {at}"
+    return f"{words}, which was not final" if before.facts.get("incomplete") else words
 
 
 def _facts(definition: ReportDefinition, figured: Figured, before: ReportRun | None) -> dict[str, Any]:
