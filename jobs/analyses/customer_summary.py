@@ -79,7 +79,9 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
         engine, parameters.unit, parameters.zone, "transactions", parameters.end, parameters.calibration_end
     )
     day = last_day(engine, cal, parameters.end)
-    _summarise(engine, parameters, cal, day, "customer_summary")
+    # Every row lies before the end of the last day with a transaction.
+    until = "TRUE" if parameters.end is None else _until(cal, day)
+    _summarise(engine, parameters, cal, day, "customer_summary", until)
     if parameters.calibration_end is None:
         return {"customer_summary": "customer_summary"}
     split = last_day(engine, cal, parameters.calibration_end)
@@ -88,7 +90,7 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
             f"parameter calibration_end: {parameters.calibration_end!r} is not allowed;"
             " give a day before `end`, so that something is held out"
         )
-    _summarise(engine, parameters, cal, split, "customer_calibration")
+    _summarise(engine, parameters, cal, split, "customer_calibration", _until(cal, split))
     held = query(
         "customers",
         "held_out",
@@ -106,16 +108,15 @@ def compute(engine: Engine, parameters: Parameters, _present: Present) -> dict[s
     return {"customer_summary": "customer_summary", "customer_holdout": "customer_holdout"}
 
 
-def _summarise(engine: Engine, parameters: Parameters, cal: Calendar, day: int, name: str) -> None:
+def _until(cal: Calendar, day: int) -> str:
+    return f"{cal.day('time')} <= {literal(day)}"
+
+
+def _summarise(  # noqa: PLR0917 - what a summary is made of
+    engine: Engine, parameters: Parameters, cal: Calendar, day: int, name: str, until: str
+) -> None:
     engine.view(
-        f"{name}_periods",
-        query(
-            "customers",
-            "purchase_periods",
-            period=cal.index("time"),
-            day=cal.day("time"),
-            last_day=literal(day),
-        ),
+        f"{name}_periods", query("customers", "purchase_periods", period=cal.index("time"), until=until)
     )
     utc = Calendar(cal.dialect, parameters.unit, UTC_ONLY)
     engine.view(

@@ -6,8 +6,11 @@ whatever the number of events. For engines with `has_asof_join`.
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,7 @@ import numpy.typing as npt
 from jobs.engine.text import query, text_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -23,14 +26,17 @@ if TYPE_CHECKING:
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 #: So many events make a part, unless one user has more.
-PART_EVENTS = 1 << 20
+PART_EVENTS = 1 << 19
 #: Parts that are more are kept one behind the other, so that reading one does not pass over all.
 _PASSED_OVER = 64
 #: More distinct texts than these are no vocabulary.
 MAX_TOKENS = 1 << 20
 _UNSIGNED = 1 << 32
+#: More would wait for the engine, which reads one part after the other.
+_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,19 @@ def histories(
     )
     (engine.view if len(parts) == 1 else engine.materialize)("history_events", rows)
     return Histories(engine, tokens, tuple(parts), first_time)
+
+
+def each(found: Histories, work: Callable[[History], T]) -> Iterator[T]:
+    """What some work makes of every part, in order; some parts at a time, as numpy frees the interpreter."""
+    workers = min(len(os.sched_getaffinity(0)), _WORKERS)
+    with ThreadPoolExecutor(workers, "histories") as pool:
+        waiting: deque[Future[T]] = deque()
+        for history in found:
+            waiting.append(pool.submit(work, history))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _narrow(engine: Engine, column: str) -> tuple[str, int]:

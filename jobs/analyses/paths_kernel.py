@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.analyses.histories import Integers, starts
+from jobs.analyses.histories import Integers, each, starts
 from jobs.analyses.sums import Sums, changes, percentile, summed, tallied
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Counts:
         values: by words: value.
         gaps: by source, target and seconds between them: moves. Token numbers count from 1; 0 is the start
             as a source, the end as a target.
-        moves: by source and target: moves, entities.
+        moves: by source and target: moves.
+        movers: by source and target: entities.
         steps: by position from 0 and token from 0: entities.
         lengths: by the path's length: entities.
     """
@@ -72,7 +73,7 @@ class Counts:
         """Begin with nothing."""
         self.layout = layout
         self.paths, self.values = Sums(layout.words + 2, 1), Sums(layout.words, 1)
-        self.gaps, self.moves = Sums(3, 1), Sums(2, 2)
+        self.gaps, self.moves, self.movers = Sums(3, 1), Sums(2, 1), Sums(2, 1)
         self.steps, self.lengths = Sums(2, 1), Sums(1, 1)
 
     def take(self, history: History, opens: Flags, *, collapse: bool) -> None:
@@ -114,11 +115,15 @@ class Counts:
         inner[ends] = False
         onward = np.flatnonzero(inner)
         self.gaps.count(token[onward] + 1, target[onward], time[onward + 1] - time[onward])
-        entity = np.repeat(np.arange(len(begins)), sizes)
-        _, source, to, made = tallied([entity, token + 1, target])
-        self.moves.add(source, to, made, np.ones(len(made), np.int64))
-        source, made = tallied([token[begins] + 1])
-        self.moves.add(np.zeros(len(made), np.int64), source, made, made)
+        self.moves.count(token + 1, target)
+        if len(begins) == len(token):
+            self.movers.count(token + 1, target)
+        else:
+            entity = np.repeat(np.arange(len(begins)), sizes)
+            self.movers.count(*tallied([entity, token + 1, target])[1:-1])
+        first, entities = tallied([token[begins] + 1])
+        for sums in (self.moves, self.movers):
+            sums.add(np.zeros(len(first), np.int64), first, entities)
 
 
 def count(found: Histories, layout: Layout, *, timeout: int | None, collapse: bool) -> Counts:
@@ -128,8 +133,12 @@ def count(found: Histories, layout: Layout, *, timeout: int | None, collapse: bo
         OverflowError: values of a path leave 64 bits.
     """
     counts = Counts(layout)
-    for history in found:
+
+    def take(history: History) -> None:
         counts.take(history, starts(history, timeout), collapse=collapse)
+
+    for _ in each(found, take):
+        pass
     return counts
 
 
@@ -176,7 +185,8 @@ def _texts(words: list[Integers], layout: Layout, tokens: pa.Array) -> tuple[pa.
 
 def transitions_table(counts: Counts, tokens: pa.Array) -> pa.Table:
     """source, target, count, entities, median_s, p95_s; in no order."""
-    source, target, moves, entities = counts.moves.columns()
+    source, target, moves = counts.moves.columns()
+    entities = counts.movers.columns()[-1]
     gap_source, gap_target, gap, times = counts.gaps.columns()
     begins = changes([gap_source, gap_target])
     median = np.full(len(source), np.nan)

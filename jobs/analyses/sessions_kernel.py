@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.analyses.histories import History, starts
+from jobs.analyses.histories import History, each, starts
 from jobs.analyses.sums import summed
 from jobs.contracts.errors import EngineError
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 def session_batches(found: Histories, *, timeout: int, split_on_day: bool) -> Iterator[pa.RecordBatch]:
     """The output `sessions` in its order. Raises EngineError where a sum of values leaves 64 bits."""
-    for history in found:
-        try:
-            yield _sessions(history, found.tokens, starts(history, timeout, split_on_day=split_on_day))
-        except OverflowError as error:
-            raise EngineError(f"output sessions: {error}") from error
+
+    def sessions(history: History) -> pa.RecordBatch:
+        return _sessions(history, found.tokens, starts(history, timeout, split_on_day=split_on_day))
+
+    try:
+        yield from each(found, sessions)
+    except OverflowError as error:
+        raise EngineError(f"output sessions: {error}") from error
 
 
 def _sessions(history: History, tokens: pa.Array, opens: np.ndarray) -> pa.RecordBatch:

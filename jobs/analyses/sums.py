@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ _BITS = 63
 
 
 class Sums:
-    """Rows of keys and numbers; the numbers of rows with equal keys add up."""
+    """Rows of keys and numbers; the numbers of rows with equal keys add up. Threads may add together."""
 
     def __init__(self, keys: int, numbers: int) -> None:
         """Begin with nothing.
@@ -30,6 +31,7 @@ class Sums:
         self._keys, self._width = keys, keys + numbers
         self._pieces: list[list[Integers]] = []
         self._rows, self._limit = 0, _GATHERED
+        self._lock = Lock()
 
     def add(self, *columns: Integers) -> None:
         """Take rows, column by column."""
@@ -40,11 +42,12 @@ class Sums:
         self._take(tallied(keys))
 
     def _take(self, piece: list[Integers]) -> None:
-        self._pieces.append(piece)
-        self._rows += len(self._pieces[-1][0])
-        if self._rows > self._limit:
-            self.columns()
-            self._limit = max(2 * self._rows, _GATHERED)
+        with self._lock:
+            self._pieces.append(piece)
+            self._rows += len(piece[0])
+            if self._rows > self._limit:
+                self.columns()
+                self._limit = max(2 * self._rows, _GATHERED)
 
     def columns(self) -> list[Integers]:
         """One row for each key, ordered by it."""

@@ -4,7 +4,7 @@ SELECT customer_id, period, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
 FROM (
     SELECT customer_id, $period AS period, amount_minor
     FROM transactions
-    WHERE amount_minor >= 0 AND $day <= $last_day
+    WHERE amount_minor >= 0 AND $until
 ) AS purchases
 GROUP BY customer_id, period
 

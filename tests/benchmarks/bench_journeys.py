@@ -1,8 +1,9 @@
-"""Funnel, and sessions with their paths, beside ClickHouse on the same Parquet file, results compared first.
+"""Funnel, sessions, and sessions with their paths, beside ClickHouse and polars on the same Parquet file.
 
-A million rows; `BENCH_JOURNEYS_ROWS=50000000` in the environment asks for more. Ours also checks the input
-(NULL keys, times out of range, repeated keys), hashes the file for the manifest, and computes every output
-column of the contract; the peer computes what is compared.
+A million rows; `BENCH_JOURNEYS_ROWS=50000000` in the environment asks for more. Results are compared first.
+Sessions are written to a Parquet file by every side, one row each. Ours also checks the input (NULL keys,
+times out of range, repeated keys), hashes the file and the result for the manifest, and computes every output
+column of the contract; a peer computes what is compared.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,7 +24,7 @@ from jobs.run.runner import run_analysis
 from tests.benchmarks.figures import Figure, interleaved, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 NAME = "journeys"
 ROWS: Final = int(os.environ.get("BENCH_JOURNEYS_ROWS", "1000000"))
@@ -31,7 +33,6 @@ STEPS: Final = ("view", "cart", "checkout", "purchase")
 WINDOW_S: Final = 86_400
 TIMEOUT_S: Final = 1_800
 ROUNDS: Final = 5 if ROWS <= PIECE else 1
-_ORDER: Final = "OVER (PARTITION BY user_id ORDER BY time, seq)"
 
 
 def figures() -> list[Figure]:
@@ -43,6 +44,7 @@ def figures() -> list[Figure]:
         return [
             _figure("funnel", _funnel(plain), "<= 0.5 x peer"),
             _figure("funnel_shuffled", _funnel(shuffled), "<= 0.5 x peer"),
+            _figure("sessions", _sessions(shuffled, Path(folder)), "<= 1 x peer"),
             _figure("paths", _paths(shuffled), "<= 1 x peer"),
         ]
 
@@ -82,7 +84,7 @@ def _figure(name: str, sides: dict[str, Callable[[], Any]], bar: str) -> Figure:
     )
 
 
-def _ours(name: str, events: Path, params: dict[str, Any]) -> Callable[[], dict[str, pa.Table]]:
+def _ours(name: str, events: Path, params: dict[str, Any]) -> Callable[[], Mapping[str, pa.Table]]:
     """The analysis on an engine that is up before the clock starts, as the peer's is."""
     engine = DuckEngine()
     return lambda: run_analysis(name, engine, {"events": events}, params).tables
@@ -117,17 +119,85 @@ def _funnel(events: Path) -> dict[str, Callable[[], Any]]:
     }
 
 
+def _cut_by_arrays(events: Path) -> str:
+    """ClickHouse: one row for each session, its events as an array; three times as fast as its windows."""
+    return (
+        "SELECT user_id, arrayJoin(arraySplit((x, opens) -> opens, all,"  # noqa: S608 - fixed text
+        f" arrayMap((x, before) -> x.1 - before.1 > {TIMEOUT_S}, all,"
+        " arrayPopBack(arrayPushFront(all, all[1]))))) AS steps"
+        " FROM (SELECT user_id, arraySort(groupArray((time, seq, event))) AS all"
+        f" FROM file('{events}', Parquet) GROUP BY user_id)"
+    )
+
+
+def _cut_by_polars(events: Path) -> pl.LazyFrame:
+    """Polars: the events in order with the number of their session."""
+    time, user = pl.col("time"), pl.col("user_id")
+    opens = ((time - time.shift() > TIMEOUT_S) | (user != user.shift())).fill_null(value=True)
+    ordered = pl.scan_parquet(events).sort("user_id", "time", "seq").with_columns(opens=opens)
+    return ordered.with_columns(session=pl.col("opens").cum_sum())
+
+
+def _sessions(events: Path, folder: Path) -> dict[str, Callable[[], Any]]:
+    """Sessions as rows of a file, in the order of users; compared by their number and sums over them."""
+    chdb, engine = _chdb(), DuckEngine()
+    files = {side: folder / f"sessions_{side}.parquet" for side in ("chdb", "polars")}
+    sql = (
+        "SELECT user_id, steps[1].1 AS started_at, steps[-1].1 AS ended_at, length(steps) AS events,"  # noqa: S608 - fixed text
+        " steps[1].3 AS entry_event, steps[-1].3 AS exit_event,"
+        " arrayExists(x -> x.3 = 'purchase', steps) AS converted"
+        f" FROM ({_cut_by_arrays(events)}) ORDER BY user_id, started_at"
+        f" INTO OUTFILE '{files['chdb']}' TRUNCATE FORMAT Parquet"
+    )
+
+    def ours() -> list[int]:
+        run_analysis("sessions", engine, {"events": events}, {"timeout": TIMEOUT_S}, folder / "ours")
+        return _summed(folder / "ours" / "sessions.parquet")
+
+    def by_chdb() -> list[int]:
+        chdb.query(sql)
+        return _summed(files["chdb"])
+
+    def by_polars() -> list[int]:
+        time, event = pl.col("time"), pl.col("event")
+        _cut_by_polars(events).group_by("session", maintain_order=True).agg(
+            pl.col("user_id").first(),
+            started_at=time.first(),
+            ended_at=time.last(),
+            events=pl.len(),
+            entry_event=event.first(),
+            exit_event=event.last(),
+            converted=(event == "purchase").any(),
+        ).collect().write_parquet(files["polars"])
+        return _summed(files["polars"])
+
+    return {
+        "ours": ours,
+        f"chdb {chdb.__version__}": by_chdb,
+        f"polars {pl.__version__}": by_polars,
+    }
+
+
+def _summed(file: Path) -> list[int]:
+    """What sessions are compared by; a look of a moment at the file just written."""
+    event_names = [pl.col(name) == "view" for name in ("entry_event", "exit_event")]
+    sums = [pl.len(), pl.col("events").sum(), (pl.col("ended_at") - pl.col("started_at")).sum()]
+    sums += [
+        pl.col("started_at").sum(),
+        pl.col("converted").cast(pl.Boolean).sum(),
+        *(e.sum() for e in event_names),
+    ]
+    found = pl.scan_parquet(file).select(
+        *(expression.cast(pl.Int64).alias(str(place)) for place, expression in enumerate(sums))
+    )
+    return [int(value) for value in found.collect().row(0)]
+
+
 def _paths(events: Path) -> dict[str, Callable[[], Any]]:
     """Sessions cut and their collapsed paths counted: the ten most frequent ones."""
-    cut = (
-        f"SELECT *, sum(opens) {_ORDER} AS session FROM (SELECT user_id, time, seq, event,"  # noqa: S608 - fixed text
-        f" if(row_number() {_ORDER} = 1 OR time - lagInFrame(time) {_ORDER} > {TIMEOUT_S}, 1, 0) AS opens"
-        f" FROM file('{events}', Parquet))"
-    )
     sql = (
-        "SELECT arrayStringConcat(arraySlice(steps, 1, 10), ' > ') AS path, count() AS n FROM (SELECT"  # noqa: S608 - fixed text
-        " arrayCompact(arrayMap(x -> x.3, arraySort(groupArray((time, seq, event))))) AS steps"
-        f" FROM ({cut}) GROUP BY user_id, session) GROUP BY path ORDER BY n DESC, path LIMIT 10"
+        "SELECT arrayStringConcat(arraySlice(arrayCompact(arrayMap(x -> x.3, steps)), 1, 10), ' > ') AS path,"  # noqa: S608 - fixed text
+        f" count() AS n FROM ({_cut_by_arrays(events)}) GROUP BY path ORDER BY n DESC, path LIMIT 10"
     )
     chdb = _chdb()
     run = _ours("paths", events, {"timeout": TIMEOUT_S})
@@ -140,4 +210,17 @@ def _paths(events: Path) -> dict[str, Callable[[], Any]]:
         lines = str(chdb.query(sql, "TSV")).splitlines()
         return [(line.split("\t")[0], int(line.split("\t")[1])) for line in lines]
 
-    return {"ours": ours, f"chdb {chdb.__version__}": peer}
+    def by_polars() -> list[tuple[str, int]]:
+        event = pl.col("event")
+        counted = (
+            _cut_by_polars(events)
+            .filter(pl.col("opens") | (event != event.shift()))
+            .group_by("session", maintain_order=True)
+            .agg(path=event.head(10).str.join(" > "))
+            .group_by("path")
+            .len()
+            .sort(["len", "path"], descending=[True, False])
+        )
+        return [(path, int(n)) for path, n in counted.head(10).collect().rows()]
+
+    return {"ours": ours, f"chdb {chdb.__version__}": peer, f"polars {pl.__version__}": by_polars}
