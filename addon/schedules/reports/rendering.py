@@ -84,13 +84,16 @@ class Renderer:
             status = await ended
             if stopped:
                 raise QueryFailed("killed" if kill.is_set() else "timeout", "The rendering was stopped.")
+            if status.out_of_memory:
+                raise QueryFailed(
+                    "memory",
+                    f"Drawing the report took more than {_MEMORY >> 30} GiB.",
+                    hint="Limit what its analyses give, for example with top of ranking, min_count of paths.",
+                )
             if status.code != 0:
                 errors.seek(0)
                 text = errors.read(_MAX_TEXT).decode(errors="replace").strip()
-                raise QueryFailed(
-                    "memory" if status.out_of_memory else "query",
-                    text or f"The rendering ended with code {status.code}.",
-                )
+                raise QueryFailed("query", text or f"The drawing ended with code {status.code}.")
 
 
 def _spec(account: Account, place: Path, root: str) -> SandboxSpec:
