@@ -76,13 +76,15 @@ class ReportRig:
         """Put a report."""
         self.rooms.reports.put(self.account, name, body)
 
-    async def send(self, found: list[dict[str, Any]], table: str = "orders") -> None:
-        """Append rows by the write-ahead log, and make them queryable."""
-        ref = TableRef(self.account.id, "shop", table)
+    async def send(self, found: list[dict[str, Any]], broken: str = "", received: float = NOW) -> None:
+        """Append rows to ``orders`` by the write-ahead log, and make them queryable."""
+        ref = TableRef(self.account.id, "shop", "orders")
         located = self.catalog.ensure_table(ref)
-        body = "\n".join(map(json.dumps, found)).encode()
+        body = "\n".join([*map(json.dumps, found), broken]).encode()
         meta = {TABLE_ID: str(located.id)}
-        await self.ingest.append(Batch(BodyKind.NDJSON, ref.account_id, "shop", table, body, NOW, None, meta))
+        await self.ingest.append(
+            Batch(BodyKind.NDJSON, ref.account_id, ref.database, ref.table, body, received, None, meta)
+        )
         await self.ingest.flush(ref.account_id)
 
     def issue(self, slot: int, name: str = "daily") -> Job:

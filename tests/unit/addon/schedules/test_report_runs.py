@@ -117,7 +117,7 @@ async def _first_day(rig: ReportRig) -> None:
 
 async def _second_day(rig: ReportRig) -> None:
     """A day whose rows end four hours early, without ``b`` and with ``z``; the job's worker dies once."""
-    await rig.send(orders(1, "aacz", until=20 * 3_600))
+    await rig.send(orders(1, "aacz", until=20 * 3_600), broken='{"time": ', received=MONDAY + DAY + 100)
     rig.define(**BODY, analyses=[RANKING])
     job = rig.issue(MONDAY + 2 * DAY)
     report = rig.rooms.reports.get(rig.account, "daily")
@@ -126,7 +126,8 @@ async def _second_day(rig: ReportRig) -> None:
     run = rig.rooms.store.run_of_job(rig.account.id, job.id)
     assert run is not None
     assert (run.id, run.epoch) == (lost.id, 2)
-    assert [doubt["code"] for doubt in run.facts["incomplete"]] == ["late_data"]
+    assert [doubt["code"] for doubt in run.facts["incomplete"]] == ["late_data", "dead_letters"]
+    assert "1 row that may belong to shop.orders arrived in the period" in outcome.stderr
     assert "Warning: The newest row of shop.orders" in outcome.stderr
     assert not rig.rooms.store.finish(lost, "x", {}, [])
     first, second = run.facts["compared_with"], run.id
