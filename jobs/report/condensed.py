@@ -1,4 +1,4 @@
-"""Outputs with a row for each customer or session, added up before they are told.
+"""Outputs of any length, added up or cut before they are told.
 
 A report needs their groups only, while their rows may be millions: as Python objects they would take
 gigabytes. So they are added up as columns, and a builder gets one row per group, whose `n` says how many rows
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from jobs.report.runs import Row, RunFolder
 
 _DAY = 86_400
+#: Rows of paths and rankings that are told one by one; a page shows 30 of them.
+MANY = 5_000
+_PATHS = ("path", "length", "entities", "conversions", "value_minor", "share", "p50_duration_s")
 #: Steps of a chance between 0 and 1.
 _STEPS = 10
 
@@ -118,7 +121,42 @@ def _sessions(file: Path) -> list[Row]:
     return _grouped(grouped, ("day", "channel"), sums)
 
 
+def _paths(file: Path) -> list[Row]:
+    """The most common paths, and one row for all others, whose `n` says how many paths they are."""
+    size = pq.read_metadata(file).num_rows
+    if size <= MANY:
+        rows: list[Row] = _read(file, *_PATHS).to_pylist()
+        return rows
+    table = _read(file, *_PATHS)
+    rest = table.slice(MANY)
+    sums = {name: pc.sum(rest[name]).as_py() for name in ("entities", "conversions", "value_minor", "share")}
+    other = {"path": "(other)", "length": 0, "p50_duration_s": None, "n": size - MANY, **sums}
+    return [*table.slice(0, MANY).to_pylist(), other]
+
+
+def _ranking(file: Path) -> list[Row]:
+    """The first items of each segment in the latest period, and those that left the first places.
+
+    `periods` and `ranked` say how many periods, and how many ranked items of the latest one, there are.
+    """
+    names = pq.read_schema(file).names
+    if pq.read_metadata(file).num_rows <= MANY:
+        rows: list[Row] = _read(file, *names).to_pylist()
+        return rows
+    periods = _read(file, "period_start")["period_start"]
+    latest = pc.max(periods)
+    table = pq.read_table(file, filters=[("period_start", "=", latest.as_py())], partitioning=None)
+    ranked = pc.sum(pc.cast(pc.is_valid(table["rank"]), pa.int64())).as_py()
+    place = pc.coalesce(table["ordinal"], table["previous_rank"])
+    segments = max(1, pc.count_distinct(table["segment"]).as_py())
+    kept = table.filter(pc.less_equal(place, max(50, MANY // segments)))
+    told = {"periods": pc.count_distinct(periods).as_py(), "ranked": ranked}
+    return [row | told for row in kept.to_pylist()]
+
+
 _CONDENSED: dict[str, Callable[[Path], list[Row]]] = {
+    "paths": _paths,
+    "ranking": _ranking,
     "customer_summary": _summary,
     "rfm": _rfm,
     "clv": _clv,

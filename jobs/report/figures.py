@@ -86,12 +86,12 @@ def _attribution(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
 
 def _paths(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     return [
-        Figure("paths", "Different paths", len(rows)),
+        Figure("paths", "Different paths", sum(row.get("n", 1) for row in rows)),
         Figure("entities", "Walked in all", _sum(rows, "entities")),
         Figure("value", "Value", _sum(rows, "value_minor"), "money"),
         *(
             replace(one, label=" → ".join(label(step) for step in one.label.split(" > ")))
-            for one in _members("path", ((row["path"], row["entities"]) for row in rows))
+            for one in _members("path", ((r["path"], r["entities"]) for r in rows if "n" not in r))
         ),
     ]
 
@@ -114,7 +114,8 @@ def _ranking(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     ranked = [row for row in rows if row["period_start"] == latest and row["rank"] is not None]
     many = len({row["segment"] for row in ranked}) > 1
     names = ((f"{row['segment']}: {row['item']}" if many else row["item"], row["metric"]) for row in ranked)
-    return [Figure("items", "Ranked items", len(ranked)), *_members("item", names)]
+    items = rows[0].get("ranked", len(ranked))
+    return [Figure("items", "Ranked items", items), *_members("item", names)]
 
 
 def _summary(_run: RunFolder, rows: Sequence[Row]) -> list[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def paths(run: RunFolder, rows: list[Row]) -> Section:
     total = _total(rows)
     first = rows[0]
     finding = (
-        f"The most common of {count(len(rows))} paths, “{_spell(first['path'])}”,"
+        f"The most common of {count(sum(row.get('n', 1) for row in rows))} paths, “{_spell(first['path'])}”,"
         f" makes {percent(first['share'])} of all {noun}s"
     )
     explanation = (
@@ -51,7 +52,7 @@ def paths(run: RunFolder, rows: list[Row]) -> Section:
 def _table(run: RunFolder, rows: Sequence[Row], noun: str, *, journeys: bool) -> Grid:
     """The paths; of conversion paths every entity is a conversion, so that column says nothing there."""
     converted = () if journeys else ("Conversions",)
-    return grid(
+    found = grid(
         ("Path", f"{noun.capitalize()}s", "Share", *converted, run.amount("Value"), "Median time"),
         [
             (
@@ -66,6 +67,7 @@ def _table(run: RunFolder, rows: Sequence[Row], noun: str, *, journeys: bool) ->
         ],
         numeric=(1, *range(3, 5 + len(converted))),
     )
+    return replace(found, left_out=max(0, sum(row.get("n", 1) for row in rows) - len(found.rows)))
 
 
 def _total(rows: Sequence[Row]) -> float:

@@ -31,7 +31,7 @@ def ranking(run: RunFolder, rows: list[Row]) -> Section:
     notes += _guarantees(run, latest)
     unit = run.param("period")
     when = f"{unit} of {period(latest, unit)}" if unit else "whole period"
-    periods = len({row["period_start"] for row in rows})
+    periods = rows[0].get("periods") or len({row["period_start"] for row in rows})
     explanation = "Items by their total over the whole period."
     if unit:
         explanation = (

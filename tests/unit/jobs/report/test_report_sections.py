@@ -11,7 +11,7 @@ import pytest
 
 from jobs.engines.duck import DuckEngine
 from jobs.registry import names
-from jobs.report.condensed import condensed
+from jobs.report.condensed import MANY, condensed
 from jobs.report.runs import RunFolder
 from jobs.report.sections import BUILDERS, build
 from jobs.run.runner import run_analysis
@@ -284,3 +284,62 @@ def test_rows_of_customers_are_added_up_as_columns(tmp_path: Path) -> None:
     assert found == [
         {"frequency": n, "unit": "day", "monetary_minor": 100_000.0 * n, "n": 100_000} for n in range(3)
     ]
+
+
+def test_of_very_many_paths_the_most_common_are_told_and_all_are_counted(tmp_path: Path) -> None:
+    size = MANY + 700
+    table = pa.table(
+        {
+            "path": [f"a{n} > b" for n in range(size)],
+            "length": [2] * size,
+            "entities": [2 * size - n for n in range(size)],
+            "conversions": [1] * size,
+            "value_minor": [100] * size,
+            "share": [(2 * size - n) / (size * (3 * size + 1) / 2) for n in range(size)],
+            "p50_duration_s": [1.0] * size,
+        }
+    )
+    pq.write_table(table, tmp_path / "paths.parquet")
+    (tmp_path / "manifest.json").write_text('{"analysis": "paths", "version": 1}')
+    (found,) = build([RunFolder.open(tmp_path)]).sections
+    assert found.finding.startswith("The most common of 5,700 paths, “a0 → b”")
+    ((_, listed),) = found.tables
+    assert (len(listed.rows), listed.left_out) == (30, size - 30)
+    told = figures(found)
+    assert (told["paths"], told["value"]) == (size, 100 * size)
+    assert told["entities"] == sum(2 * size - n for n in range(size))
+    assert "path:(other)" not in told
+
+
+def test_of_a_very_long_ranking_the_first_places_are_told_and_all_are_counted(tmp_path: Path) -> None:
+    size = MANY + 1_000
+    ranked = [
+        {
+            "period_start": day * DAY, "segment": "(all)", "rank": n + 1, "ordinal": n + 1, "item": f"p{n}",
+            "metric": float(size - n), "share": 1 / size, "previous_rank": None, "movement": None,
+            "status": "same", "previous_metric": None,
+        }
+        for day in (1, 2) for n in range(size)
+    ]  # fmt: skip
+    gone = {
+        **ranked[-1],
+        "rank": None,
+        "ordinal": None,
+        "item": "gone",
+        "previous_rank": 3,
+        "status": "dropped",
+    }
+    kinds = pa.Table.from_pylist(
+        [{**ranked[0], "previous_rank": 1, "movement": 1, "previous_metric": 1.0}]
+    ).schema
+    pq.write_table(pa.Table.from_pylist([*ranked, gone], schema=kinds), tmp_path / "ranking.parquet")
+    manifest = '{"analysis": "ranking", "version": 1, "params": {"period": "day", "metric": "sum"}}'
+    (tmp_path / "manifest.json").write_text(manifest)
+    rows = condensed(RunFolder.open(tmp_path), "ranking")
+    assert rows is not None
+    assert len(rows) == MANY + 1
+    assert {row["period_start"] for row in rows} == {2 * DAY}
+    assert "gone" in {row["item"] for row in rows}
+    (found,) = build([RunFolder.open(tmp_path)]).sections
+    assert "the latest of 2" in found.explanation
+    assert figures(found)["items"] == size
