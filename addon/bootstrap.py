@@ -212,6 +212,7 @@ class Addon:
                 credentials.derived("reports", "deliveries"),
                 settings.smtp(),
                 settings.smtp_ca_file,
+                settings.smtp_domains,
                 settings.egress_allow,
             ),
         )

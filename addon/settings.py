@@ -66,6 +66,8 @@ class Settings:
     """The address that reports come from."""
     smtp_ca_file: str | None = None
     """Authorities to trust for mail servers, PEM; the system's by default."""
+    smtp_domains: str = ""
+    """Domains, comma-separated, that mails by the service's server may go to; any by default."""
     egress_allow: str = ""
     """Origins, comma-separated, that deliveries may reach though they are not public or on another port."""
     receivers: bool = True

@@ -95,12 +95,20 @@ class MailDelivery:
     secrets: ClassVar[frozenset[str]] = frozenset({"password"})
 
     def __init__(
-        self, egress: Egress, server: SmtpServer | None = None, authorities: str | None = None
+        self,
+        egress: Egress,
+        server: SmtpServer | None = None,
+        authorities: str | None = None,
+        domains: str = "",
     ) -> None:
-        """Send by ``server`` where a delivery names none; ``authorities`` is a PEM file for TLS."""
+        """Send by ``server`` where a delivery names none; ``authorities`` is a PEM file for TLS.
+
+        ``domains``, comma-separated, are those that the server's mails may go to; any when empty.
+        """
         self._egress = egress
         self._server = server
         self._authorities = authorities
+        self._domains = frozenset(text.strip().lower() for text in domains.split(",") if text.strip())
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Check settings; without a server of their own there must be one of the operator's."""
@@ -138,6 +146,12 @@ class MailDelivery:
                 "parameter from: another sender than the service's own is not allowed on its mail server;"
                 " leave it out, or give a host of your own."
             )
+        for number, address in enumerate(asked.to):
+            if self._domains and address.rpartition("@")[2].lower() not in self._domains:
+                raise InvalidInput(
+                    f"parameter to[{number}]: the service's mail server sends to"
+                    f" {', '.join(sorted(self._domains))} only; give such an address, or a host of your own."
+                )
         return self._server
 
     def _send(self, server: SmtpServer, address: str, message: EmailMessage) -> None:

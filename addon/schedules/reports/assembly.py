@@ -52,6 +52,7 @@ class ReportPlaces:
     """256 bits, hex: seals the secrets of deliveries."""
     smtp: SmtpServer | None
     smtp_authorities: str | None
+    smtp_domains: str
     egress_allow: str
 
 
@@ -91,7 +92,7 @@ def assemble_reports(  # noqa: PLR0917  (the ports of one room)
     root.mkdir(exist_ok=True, mode=0o700)
     egress = Egress(places.egress_allow)
     found: tuple[Delivery, ...] = (
-        MailDelivery(egress, places.smtp, places.smtp_authorities),
+        MailDelivery(egress, places.smtp, places.smtp_authorities, places.smtp_domains),
         WebhookDelivery(egress, clock),
         TableDelivery(ingestor, catalog, clock, check_quota),
         PostgresDelivery(egress),

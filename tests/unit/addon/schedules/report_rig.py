@@ -61,7 +61,7 @@ class ReportRig:
         for folder in ("scratch", "shared"):
             (home / folder).mkdir()
         places = ReportPlaces(
-            home / "shared", home / "scratch", "http://sluice.example", "5e" * 32, smtp, None, ""
+            home / "shared", home / "scratch", "http://sluice.example", "5e" * 32, smtp, None, "", ""
         )
         self.rooms = assemble_reports(
             database, self.clock, self.accounts, self.catalog, self.ingest, self.warehouse, self.query,

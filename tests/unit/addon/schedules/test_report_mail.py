@@ -143,6 +143,15 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], told: s
         MailDelivery(Egress(), server(25)).check(settings)
 
 
+def test_the_operators_server_sends_to_the_operators_domains_only() -> None:
+    delivery = MailDelivery(Egress(), server(25), domains="example.com, Example.org")
+    delivery.check({"to": ["ann@EXAMPLE.com", "bob@example.org"]})
+    with pytest.raises(InvalidInput, match=r"parameter to\[1\]: .* sends to example\.com, example\.org only"):
+        delivery.check({"to": ["ann@example.com", "eve@sub.example.com"]})
+    own = {"host": "smtp.evil.example", "security": "tls", "from": "me@evil.example"}
+    delivery.check({"to": ["eve@evil.example"], **own})
+
+
 def test_without_a_server_of_the_operators_a_delivery_needs_its_own(tmp_path: Path) -> None:
     delivery = MailDelivery(Egress())
     with pytest.raises(InvalidInput, match=r"no mail server of its own.*SLUICE_ADDON_SMTP_HOST"):
