@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NAMES = ("r", "alpha", "s", "beta")
 _MOST_TERMS, _NOTHING = 200_000, 1e-17
+#: So many terms are added before those are left out whose sums do not change any more.
+_TERMS_AT_ONCE = 16
 
 
 def likelihood(groups: Groups) -> Likelihood:
@@ -55,7 +57,7 @@ def _terms(parameters: Sequence[float] | Floats, groups: Groups) -> tuple[Floats
     r, alpha, s, beta = parameters
     x, until = groups.x, groups.T
     kept = -(r + x) * np.log(alpha + until) - s * np.log(beta + until)
-    early, late = _tail(parameters, x, groups.tx), _tail(parameters, x, until)
+    early, late = (_tail(parameters, pairs.x, pairs.time)[pairs.place] for pairs in (groups.last, groups.end))
     with np.errstate(divide="ignore", invalid="ignore"):
         between = early + np.log(-np.expm1(np.minimum(late - early, 0.0)))
     return kept, np.log(s) - np.log(r + s + x) + np.where(groups.tx < until, between, -np.inf)
@@ -85,14 +87,19 @@ def _series(b: Floats, c: Floats, z: Floats) -> Floats:
     itself fall fast; there they are added up.
     """
     found: Floats = np.array(special.hyp2f1(1.0, b, c, z))
-    for index in np.flatnonzero(~np.isfinite(found) | (found < 1)):
-        total = term = 1.0
-        for number in range(_MOST_TERMS):
-            term *= (b[index] + number) / (c[index] + number) * z[index]
-            total += term
-            if term < _NOTHING * total:
-                break
-        found[index] = total
+    left = np.flatnonzero(~np.isfinite(found) | (found < 1))
+    b, c, z = b[left], c[left], np.broadcast_to(z, found.shape)[left]
+    total, term = np.ones(len(left)), np.ones(len(left))
+    for number in range(_MOST_TERMS):
+        if not len(left):
+            break
+        term *= (b + number) / (c + number) * z
+        total += term
+        found[left] = total
+        if number % _TERMS_AT_ONCE == 0:
+            more = term >= _NOTHING * total
+            left, b, c, z = left[more], b[more], c[more], z[more]
+            total, term = total[more], term[more]
     return found
 
 
