@@ -133,8 +133,10 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     `paths`) with Poisson(1) weights; the number to share stays the counted one.
 
     A conversion without a touch goes to the channel `(unattributed)` in every model, so for each model the
-    conversions and the values add up to those that went in. The aggregated input `paths` has no times:
-    lookback, touch_reuse, strict_before and the report range do not apply to it, and time_decay is refused.
+    conversions and the values add up to those that went in. The aggregated input `paths` may be what the
+    analysis of that name gives: its path `(unattributed)` has no touch; a channel of that name is refused.
+    It has no times: lookback, touch_reuse, strict_before and the report range do not apply to it, and
+    time_decay is refused.
     Every channel, also one that only `spend` names, has a row in every model, with 0 where it earns nothing.
     `touches` and `conversions_touched` count the touches left after the steps above. `roas` is value_minor /
     spend_minor, NULL without spend. attribution_touches has no rows for markov, whose credits belong to no
@@ -157,7 +159,7 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
 ANALYSIS = Analysis(
     name="attribution",
-    version=2,
+    version=3,
     summary="conversions and their value shared among channels, by several models",
     inputs=(TOUCHES, CONVERSIONS, PATHS, SPEND, IDENTITY_EDGES),
     outputs=(

@@ -41,7 +41,7 @@ INNER JOIN (
 WHERE $reuse
 
 -- name: journeys_from_paths
--- One journey for each distinct path of the aggregated input.
+-- One journey for each distinct path of the aggregated input; what `paths` calls one without a touch is one.
 SELECT $number AS path_id, label, weight, nulls, value_minor
 FROM (
     SELECT
@@ -50,7 +50,7 @@ FROM (
         CAST(SUM(nulls) AS BIGINT) AS nulls,
         CAST(SUM(COALESCE(value_minor, 0)) AS $value_type) AS value_minor
     FROM (
-        SELECT COALESCE(path, '') AS label, conversions, COALESCE(nulls, 0) AS nulls, value_minor FROM paths
+        SELECT COALESCE(NULLIF(path, '(unattributed)'), '') AS label, conversions, COALESCE(nulls, 0) AS nulls, value_minor FROM paths
     ) AS named
     GROUP BY label
     HAVING $kept

@@ -57,7 +57,7 @@ FROM (
         label, weight, nulls,
         ROW_NUMBER() OVER (PARTITION BY label, weight, nulls ORDER BY label) AS copy_number
     FROM (
-        SELECT COALESCE(path, '') AS label, conversions AS weight, COALESCE(nulls, 0) AS nulls FROM paths
+        SELECT COALESCE(NULLIF(path, '(unattributed)'), '') AS label, conversions AS weight, COALESCE(nulls, 0) AS nulls FROM paths
     ) AS named
 ) AS row_of
 INNER JOIN (SELECT DISTINCT label, path_id FROM attribution_journeys) AS journey ON journey.label = row_of.label

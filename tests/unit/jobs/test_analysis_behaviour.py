@@ -187,11 +187,15 @@ def test_conversion_paths_feed_attribution_the_same_credits(run: Any) -> None:
         ("a > b > b > a", 4, 1),
         ("b", 1, 1),
     ]
-    single = run("attribution", inputs).tables["attribution"].select(["model", "channel", "conversions"])
-    again = (
-        run("attribution", {"paths": paths}).tables["attribution"].select(["model", "channel", "conversions"])
-    )
-    assert single.to_pylist() == again.to_pylist()
+    models = {"models": ["first", "last", "last_non_direct", "linear", "position", "markov", "shapley"]}
+    single = run("attribution", inputs, models).tables["attribution"].to_pylist()
+    again = run("attribution", {"paths": paths}, models).tables["attribution"].to_pylist()
+    assert [(row["model"], row["channel"]) for row in again] == [
+        (row["model"], row["channel"]) for row in single
+    ]
+    for column in ("conversions", "value_minor", "touches", "conversions_touched", "removal_effect"):
+        wanted = [row[column] or 0.0 for row in single]
+        assert [row[column] or 0.0 for row in again] == pytest.approx(wanted, rel=1e-9), column
 
 
 def test_session_paths_collapse_cut_and_count_transitions(run: Any) -> None:
