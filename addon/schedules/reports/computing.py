@@ -15,6 +15,7 @@ from addon.query.analysis_progress import Report, unheard
 from addon.query.pins import Pins
 from addon.query.results import rows
 from addon.query.service import Query
+from addon.query.worker import QueryFailed
 from addon.schedules.reports.completeness import Doubt, dead_letters, doubts
 from addon.schedules.reports.inputs import asked_of
 from platform_core.base.errors import InvalidInput, NotFound
@@ -177,6 +178,10 @@ class ReportComputation:
             count = await self._count(account, Query(sql, "trino", LOGS_DATABASE, at=at), kill)
         except NotFound:  # nothing was ever put there
             return []
+        except QueryFailed as error:
+            if error.kind == "killed":
+                raise
+            return [Doubt("dead_letters", f"The dead letters of the period could not be counted: {error}")]
         return dead_letters(count, refs)
 
     async def _count(self, account: Account, query: Query, kill: asyncio.Event) -> int:
