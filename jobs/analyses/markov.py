@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import linalg
+import scipy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +81,7 @@ def removal_effects(chain: Chain) -> Effects:
     np.add.at(out, chain.source, chain.moves)
     scale = np.divide(1.0, out, out=np.zeros_like(out), where=out > 0)
     states = len(out)
-    steps = sparse.csr_matrix(
+    steps = scipy.sparse.csr_matrix(
         (chain.moves * scale[chain.source], (chain.source, chain.target)), shape=(states, states)
     )
     # Rewards on leaving for the conversion: 1 each, or the mean value of those who leave from there.
@@ -99,7 +98,7 @@ def removal_effects(chain: Chain) -> Effects:
 
 
 def _lost_dense(
-    steps: sparse.csr_matrix, begin: Floats, rewards: Floats, holders: Sequence[Integers]
+    steps: scipy.sparse.csr_matrix, begin: Floats, rewards: Floats, holders: Sequence[Integers]
 ) -> tuple[Floats, Floats]:
     """What is lost with state k: the chance of ever being there, times what is earned from there on.
 
@@ -113,7 +112,7 @@ def _lost_dense(
 
 
 def _lost_sparse(
-    steps: sparse.csr_matrix, begin: Floats, rewards: Floats, holders: Sequence[Integers]
+    steps: scipy.sparse.csr_matrix, begin: Floats, rewards: Floats, holders: Sequence[Integers]
 ) -> tuple[Floats, Floats]:
     """One sparse solve for all, and one for the states that are left without each channel."""
     whole = _expected(steps, begin, rewards, np.ones(len(begin), dtype=bool))
@@ -126,14 +125,14 @@ def _lost_sparse(
 
 
 def _expected(
-    steps: sparse.csr_matrix, begin: Floats, rewards: Floats, kept: npt.NDArray[np.bool_]
+    steps: scipy.sparse.csr_matrix, begin: Floats, rewards: Floats, kept: npt.NDArray[np.bool_]
 ) -> Floats:
     """Expected rewards of a walk that may only use the kept states."""
     if not kept.any():
         return np.zeros(2)
     inner = steps[kept][:, kept]
-    system = sparse.csc_matrix(sparse.identity(inner.shape[0], format="csc") - inner.T)
-    visits = linalg.spsolve(system, begin[kept])
+    system = scipy.sparse.csc_matrix(scipy.sparse.identity(inner.shape[0], format="csc") - inner.T)
+    visits = scipy.sparse.linalg.spsolve(system, begin[kept])
     found: Floats = np.atleast_1d(visits) @ rewards[kept]
     return found
 

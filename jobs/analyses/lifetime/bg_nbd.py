@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy
 
 from jobs.analyses.lifetime.fit import Likelihood
 
@@ -47,11 +47,11 @@ def log_likelihood(parameters: Sequence[float] | Floats, groups: Groups) -> Floa
     x = groups.x
     alive, gone = _terms(parameters, groups)
     found: Floats = (
-        special.gammaln(r + x)
-        - special.gammaln(r)
+        scipy.special.gammaln(r + x)
+        - scipy.special.gammaln(r)
         + r * np.log(alpha)
-        + special.betaln(a, b + x)
-        - special.betaln(a, b)
+        + scipy.special.betaln(a, b + x)
+        - scipy.special.betaln(a, b)
         + np.logaddexp(alive, gone)
     )
     return found
@@ -78,17 +78,20 @@ def _slopes(parameters: Floats, groups: Groups) -> Floats:
     alive, gone = _terms(parameters, groups)
     lost = np.exp(gone - np.logaddexp(alive, gone))
     kept = 1 - lost
-    shared = special.digamma(a + b) - special.digamma(a + b + x)
+    shared = scipy.special.digamma(a + b) - scipy.special.digamma(a + b + x)
     return np.stack(
         [
-            special.digamma(r + x)
-            - special.digamma(r)
+            scipy.special.digamma(r + x)
+            - scipy.special.digamma(r)
             + np.log(alpha)
             - kept * np.log(alpha + groups.T)
             - lost * np.log(alpha + groups.tx),
             r / alpha - (r + x) * (kept / (alpha + groups.T) + lost / (alpha + groups.tx)),
             shared + lost / a,
-            shared + special.digamma(b + x) - special.digamma(b) - lost / np.where(repeat, b + x - 1, 1.0),
+            shared
+            + scipy.special.digamma(b + x)
+            - scipy.special.digamma(b)
+            - lost / np.where(repeat, b + x - 1, 1.0),
         ]
     )
 
@@ -96,7 +99,7 @@ def _slopes(parameters: Floats, groups: Groups) -> Floats:
 def alive(parameters: Sequence[float], groups: Groups) -> Floats:
     """The chance that a customer has not dropped out; 1 for those who never came back."""
     kept, gone = _terms(parameters, groups)
-    found: Floats = special.expit(kept - gone)
+    found: Floats = scipy.special.expit(kept - gone)
     return found
 
 
@@ -108,7 +111,7 @@ def expected(parameters: Sequence[float], groups: Groups, periods: float) -> Flo
     def purchases(drop: float, stay: float) -> Floats:
         # Euler's transformation takes the powers of large x out of the hypergeometric function.
         rest = (alpha + until) / (alpha + until + periods)
-        series = special.hyp2f1(drop - 1, drop + stay - 1 - r, drop + stay + x - 1, 1 - rest)
+        series = scipy.special.hyp2f1(drop - 1, drop + stay - 1 - r, drop + stay + x - 1, 1 - rest)
         found: Floats = (drop + stay + x - 1) / (drop - 1) * (1 - rest ** (drop - 1) * series)
         return found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+import scipy  # its parts load when they are used: most runs need none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ def maximise(likelihood: Likelihood) -> Fit:
     """
     best: tuple[float, Floats, int] | None = None
     for start in ([0.0] * len(likelihood.names), *likelihood.starts):
-        found = optimize.minimize(
+        found = scipy.optimize.minimize(
             likelihood.at,
             np.array(start, dtype=np.float64),
             jac=likelihood.gradient,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy
 
 from jobs.analyses.lifetime.fit import Fit, Likelihood, Status, maximise
 
@@ -71,17 +71,19 @@ def likelihood(spending: Spending) -> Likelihood:
 
     def value(logs: Floats) -> float:
         p, q, v = np.exp(logs)
-        by_count = special.gammaln(p * counts + q) - special.gammaln(p * counts)
-        whole = times @ by_count + customers * (q * np.log(v) - special.gammaln(q))
+        by_count = scipy.special.gammaln(p * counts + q) - scipy.special.gammaln(p * counts)
+        whole = times @ by_count + customers * (q * np.log(v) - scipy.special.gammaln(q))
         whole += p * x_logs - logs_mean - float(((p * x + q) * np.log(sums + v)).sum())
         return -float(whole) / customers
 
     def slope(logs: Floats) -> Floats:
         p, q, v = np.exp(logs)
-        joint = special.digamma(p * counts + q)
+        joint = scipy.special.digamma(p * counts + q)
         spent = np.log(sums + v)
-        by_p = times @ (counts * (joint - special.digamma(p * counts))) + x_logs - float((x * spent).sum())
-        by_q = times @ joint + customers * (np.log(v) - special.digamma(q)) - float(spent.sum())
+        by_p = (
+            times @ (counts * (joint - scipy.special.digamma(p * counts))) + x_logs - float((x * spent).sum())
+        )
+        by_q = times @ joint + customers * (np.log(v) - scipy.special.digamma(q)) - float(spent.sum())
         by_v = customers * q / v - float(((p * x + q) / (sums + v)).sum())
         found: Floats = -np.array([by_p * p, by_q * q, by_v * v]) / customers
         return found

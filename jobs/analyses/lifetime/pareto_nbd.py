@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy
 
 from jobs.analyses.lifetime.fit import Likelihood
 
@@ -43,8 +43,8 @@ def log_likelihood(parameters: Sequence[float] | Floats, groups: Groups) -> Floa
     r, alpha, s, beta = parameters
     kept, gone = _terms(parameters, groups)
     found: Floats = (
-        special.gammaln(r + groups.x)
-        - special.gammaln(r)
+        scipy.special.gammaln(r + groups.x)
+        - scipy.special.gammaln(r)
         + r * np.log(alpha)
         + s * np.log(beta)
         + np.logaddexp(kept, gone)
@@ -86,7 +86,7 @@ def _series(b: Floats, c: Floats, z: Floats) -> Floats:
     SciPy (1.17) overflows to infinity for some large c with z above 0.9, where the terms of the series
     itself fall fast; there they are added up.
     """
-    found: Floats = np.array(special.hyp2f1(1.0, b, c, z))
+    found: Floats = np.array(scipy.special.hyp2f1(1.0, b, c, z))
     left = np.flatnonzero(~np.isfinite(found) | (found < 1))
     b, c, z = b[left], c[left], np.broadcast_to(z, found.shape)[left]
     total, term = np.ones(len(left)), np.ones(len(left))
@@ -106,7 +106,7 @@ def _series(b: Floats, c: Floats, z: Floats) -> Floats:
 def alive(parameters: Sequence[float], groups: Groups) -> Floats:
     """The chance that a customer has not dropped out."""
     kept, gone = _terms(parameters, groups)
-    found: Floats = special.expit(kept - gone)
+    found: Floats = scipy.special.expit(kept - gone)
     return found
 
 
