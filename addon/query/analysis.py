@@ -42,6 +42,9 @@ __all__ = ["ANALYSIS", "AnalysisExecution", "Computation", "Computed", "check_pl
 _INSIDE = "/sluice-job"
 """A name that hides no checkout or interpreter of the host."""
 _MEMORY = 4 << 30
+_SMALL_BYTES = 32 << 20
+_QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For few rows: compiling Spark thoroughly takes longer than they do, a third of the whole run."""
 _MAX_PIDS = 1_024
 _MAX_TEXT = 64 << 10
 _PROGRESS = "progress.json"
@@ -324,6 +327,9 @@ def _spec(  # noqa: PLR0917  (what a sandbox is made from)
     }
     if java is not None:
         environment["JAVA_HOME"] = str(java)
+        size = sum((place / "in" / file).stat().st_size for file in files)
+        if cluster is None and size <= _SMALL_BYTES:
+            environment["SPARK_SUBMIT_OPTS"] = _QUICK_JAVA
     return SandboxSpec(
         argv=[
             *(sys.executable, "-s", "-m", "jobs", "run", params["name"], f"--engine={params['engine']}"),

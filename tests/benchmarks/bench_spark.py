@@ -48,7 +48,7 @@ def figures() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="bench-spark-") as name:
         folder = Path(name)
         files = _write(folder / "events")
-        quiet = {"SLUICE_SPARK_SHARED": name, "SPARK_SUBMIT_OPTS": ""}
+        quiet = {"SLUICE_SPARK_SHARED": name, "SPARK_SUBMIT_OPTS": "", "SPARK_LOCAL_DIRS": f"{name}/local"}
         alone, expected = _measure(folder, files, quiet | {"SLUICE_SPARK_MASTER": "local[1]"})
         with spark_cluster(folder / "cluster", memory=MEMORY) as cluster:
             together, found = _measure(folder, files, quiet | {"SLUICE_SPARK_MASTER": cluster.url})
