@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.contracts.errors import InputError, UnknownAnalysisError
+from jobs.contracts.errors import EngineError, InputError, UnknownAnalysisError
 from jobs.engine.staging import Source
 from jobs.engines.duck import DuckEngine
 from jobs.registry import find, names
+from jobs.run import results
 from jobs.run.cli import main
-from jobs.run.hashing import hash_tables
+from jobs.run.hashing import OutputHash, hash_outputs, hash_tables
 from jobs.run.runner import run_analysis
 
 ROOT = Path(__file__).parents[3]
@@ -332,3 +334,48 @@ def test_the_files_of_an_input_are_of_one_form(duck: DuckEngine, tmp_path: Path)
     both = Source(files=(tmp_path / "a.csv", tmp_path / "c.csv"))
     found = run_analysis("sessions", duck, {"events": both}).tables["sessions"]
     assert found["user_id"].to_pylist() == ["a", "c"]
+
+
+def test_a_result_is_hashed_the_same_in_pieces_of_any_size() -> None:
+    table = pa.table(
+        {
+            "k": ["a", "b", None, "ä", ""],
+            "n": [1, None, 3, 4, -5],
+            "x": [0.1, float("nan"), float("-inf"), None, -1e300],
+            "b": [True, False, None, True, False],
+        }
+    )
+    whole = hash_tables({"t": (table, [])})
+    for size in (1, 2, 3):
+        pieces = OutputHash(table.column_names)
+        for start in range(0, table.num_rows, size):
+            pieces.update(table.slice(start, size))
+        assert hash_outputs({"t": pieces}) == whole
+
+
+def test_written_outputs_hash_like_those_in_memory_whoever_sorts_them(tmp_path: Path) -> None:
+    engine = DuckEngine(threads=1)
+    inputs = {"events": events()}
+    in_memory = run_analysis("paths", engine, inputs)
+    with mock.patch.object(results, "_SORTED_HERE", 0), mock.patch.object(results, "_ROW_GROUP", 1):
+        written = run_analysis("paths", engine, inputs, out=tmp_path)
+    engine.close()
+    assert written.manifest["result_hash"] == in_memory.manifest["result_hash"]
+    assert {name: written.tables[name] for name in written.tables} == dict(in_memory.tables)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "manifest.json",
+        "paths.parquet",
+        "step_matrix.parquet",
+        "transitions.parquet",
+    ]
+
+
+def test_a_run_that_fails_leaves_no_half_written_output(tmp_path: Path) -> None:
+    engine = DuckEngine(threads=1)
+    with (
+        mock.patch.object(results.Result, "_checked", side_effect=EngineError("the disk is gone")),
+        pytest.raises(EngineError, match="disk"),
+    ):
+        run_analysis("paths", engine, {"events": events()}, out=tmp_path)
+    engine.close()
+    assert not list(tmp_path.iterdir())
