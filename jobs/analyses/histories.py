@@ -10,7 +10,7 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,25 +73,32 @@ class Histories:
     parts: tuple[tuple[int, int], ...]
     first_time: int
 
-    def __iter__(self) -> Iterator[History]:
-        """Read one part after the other."""
+    def read(self) -> Iterator[tuple[int, pa.Array, pa.Table]]:
+        """Read one part after the other: its first user's number, its users, its events in no order."""
         for low, high in self.parts:
             places = {"low": str(low), "high": str(high)}
             users = self.engine.collect(query("histories", "part_users", **places)).column("user_id")
-            rows = self.engine.collect(query("histories", "part_events", **places))
-            columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
-            user = columns["user_number"].astype(np.int64) - low
-            time = columns["time"].astype(np.int64)
-            order = in_order(user, time, columns["seq"])
-            value = columns.get("value")
-            yield History(
-                users=users.combine_chunks(),
-                user=user[order],
-                time=time[order] + self.first_time,
-                token=columns["token_number"][order].astype(np.int64),
-                converts=columns["converts"][order] != 0,
-                value=value[order] if value is not None else None,
+            yield (
+                low,
+                users.combine_chunks(),
+                self.engine.collect(query("histories", "part_events", **places)),
             )
+
+    def history(self, low: int, users: pa.Array, rows: pa.Table) -> History:
+        """A part in order."""
+        columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
+        user = columns["user_number"].astype(np.int64) - low
+        time = columns["time"].astype(np.int64)
+        order = in_order(user, time, columns["seq"])
+        value = columns.get("value")
+        return History(
+            users=users,
+            user=user[order],
+            time=time[order] + self.first_time,
+            token=columns["token_number"][order].astype(np.int64),
+            converts=columns["converts"][order] != 0,
+            value=value[order] if value is not None else None,
+        )
 
 
 def histories(
@@ -134,11 +141,15 @@ def histories(
 
 def each(found: Histories, work: Callable[[History], T]) -> Iterator[T]:
     """What some work makes of every part, in order; some parts at a time, as numpy frees the interpreter."""
+
+    def ordered(*part: Any) -> T:
+        return work(found.history(*part))
+
     workers = min(len(os.sched_getaffinity(0)), _WORKERS)
     with ThreadPoolExecutor(workers, "histories") as pool:
         waiting: deque[Future[T]] = deque()
-        for history in found:
-            waiting.append(pool.submit(work, history))
+        for part in found.read():
+            waiting.append(pool.submit(ordered, *part))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
