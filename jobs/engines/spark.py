@@ -13,6 +13,7 @@ import tempfile
 import threading
 import uuid
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,15 @@ def start_session() -> SparkSession:
         EngineError: the master cannot be reached, gives no executor in time, or Spark does not start.
     """
     chosen = master(os.environ)
-    if not chosen.is_connect and (active := SparkSession.getActiveSession()) is not None:
+    active = None if chosen.is_connect else SparkSession.getActiveSession()
+    if active is not None and os.environ.get(MASTER_VARIABLE) in {None, "", active.sparkContext.master}:
         return active
     address = chosen.reach()
+    if active is not None:
+        raise EngineError(
+            f"Spark runs on {active.sparkContext.master} in this process, which can have no second one:"
+            f" stop that session, or set {MASTER_VARIABLE} to its master"
+        )
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     os.environ.setdefault("SPARK_CONF_DIR", str(CONFIGURATION))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -160,8 +167,11 @@ class SparkEngine:
 
     def __init__(self, session: SparkSession | None = None, *, conf: Mapping[str, str] | None = None) -> None:
         """Branch a session."""
+        session = session or start_session()
         self._master = master(os.environ)
-        self._session: Any = (session or start_session()).newSession()
+        if not self._master.is_connect:
+            self._master = replace(self._master, url=session.sparkContext.master or "")
+        self._session: Any = session.newSession()
         self._cores = 1 if self._master.is_connect else self._session.sparkContext.defaultParallelism
         own = own_settings(os.environ)
         if _PARTITIONS not in own and not self._master.is_connect:

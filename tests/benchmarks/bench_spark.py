@@ -31,9 +31,12 @@ PIECE: Final = 1_000_000
 STEPS: Final = ("view", "cart", "checkout", "purchase")
 FUNNEL: Final[dict[str, Any]] = {"steps": list(STEPS), "window": 86_400}
 MEMORY: Final = "2g"
+ONE_CORE: Final = "-XX:ActiveProcessorCount=1"
+"""Java gives its compilers and its collector as many threads as it sees cores, whatever Spark is told."""
 SETTINGS: Final = {
     "spark.executor.memory": "1536m",
     "spark.driver.memory": MEMORY,
+    "spark.executor.extraJavaOptions": ONE_CORE,
     "spark.sql.shuffle.partitions": str(max(8, ROWS // PIECE)),
 }
 """The same for both sides: a driver with local[1] has the memory that one executor and its driver have."""
@@ -48,7 +51,11 @@ def figures() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="bench-spark-") as name:
         folder = Path(name)
         files = _write(folder / "events")
-        quiet = {"SLUICE_SPARK_SHARED": name, "SPARK_SUBMIT_OPTS": "", "SPARK_LOCAL_DIRS": f"{name}/local"}
+        quiet = {
+            "SLUICE_SPARK_SHARED": name,
+            "SPARK_SUBMIT_OPTS": ONE_CORE,
+            "SPARK_LOCAL_DIRS": f"{name}/local",
+        }
         alone, expected = _measure(folder, files, quiet | {"SLUICE_SPARK_MASTER": "local[1]"})
         with spark_cluster(folder / "cluster", memory=MEMORY) as cluster:
             together, found = _measure(folder, files, quiet | {"SLUICE_SPARK_MASTER": cluster.url})

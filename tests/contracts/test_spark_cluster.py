@@ -317,3 +317,16 @@ def test_a_master_that_is_away_is_an_error_at_once(monkeypatch: pytest.MonkeyPat
     with pytest.raises(EngineError, match="cannot be reached"):
         SparkEngine()
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_process_has_one_spark_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs.engines.spark import SparkEngine  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"spark://127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("SLUICE_SPARK_MASTER", url)
+        with pytest.raises(EngineError, match=r"Spark runs on local\[2\] in this process"):
+            SparkEngine()
+    with pytest.raises(EngineError, match="cannot be reached"):
+        SparkEngine()
