@@ -152,7 +152,7 @@ class DuckEngine:
         except duckdb.Error as error:
             raise InputError(f"DuckDB's settings: {error}") from error
         self._dialect = DuckDialect()
-        self._names: set[str] = set()
+        self._names: dict[str, str] = {}  # what is a view, and what a table
 
     @property
     def dialect(self) -> DuckDialect:
@@ -200,7 +200,7 @@ class DuckEngine:
         """Put an Arrow table in place without a copy."""
         self._forget(name)
         self._connection.register(name, table)
-        self._names.add(name)
+        self._names[name] = "VIEW"
 
     def columns(self, name: str) -> Mapping[str, SourceColumn]:
         """The columns with DuckDB's type names."""
@@ -209,24 +209,20 @@ class DuckEngine:
 
     def view(self, name: str, sql: str) -> None:
         """Name a query."""
-        self._forget(name)
-        self._execute(f'CREATE TEMP VIEW "{name}" AS {sql}')
-        self._names.add(name)
+        if self._names.get(name) != "VIEW":
+            self._forget(name)
+        self._execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}')
+        self._names[name] = "VIEW"
 
     def materialize(self, name: str, sql: str) -> None:
         """Compute a query into a temporary table now."""
         self._forget(name)
         self._execute(f'CREATE TEMP TABLE "{name}" AS {sql}')
-        self._names.add(name)
+        self._names[name] = "TABLE"
 
     def _forget(self, name: str) -> None:
         if name in self._names:
-            for kind in ("VIEW", "TABLE"):
-                try:
-                    self._connection.execute(f'DROP {kind} IF EXISTS "{name}"')
-                except duckdb.CatalogException:
-                    continue  # the name belongs to the other kind
-            self._names.discard(name)
+            self._connection.execute(f'DROP {self._names.pop(name)} IF EXISTS "{name}"')
 
     def collect(self, sql: str) -> pa.Table:
         """Run a query."""
