@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -30,7 +31,7 @@ from addon.api.errors import error_details, error_headers, status_of, td_error
 from addon.api.guard import Guard
 from addon.api.imports import ImportRoutes
 from addon.api.internal import PREFIX, InternalRoutes
-from addon.api.raw import ClientGone, Scope
+from addon.api.raw import ClientGone, Scope, answer_error
 from addon.api.td import accounts, bulk, bulk_parts, databases, jobs, later, schedules, tables
 from addon.api.td.bulk_parts import PartUpload
 from addon.api.uploads import UploadRoutes
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     from addon.api.collectors.peers import Network
     from addon.api.services import Services
+
+FAULT = "request_failed"
 
 _log = get_logger(__name__)
 
@@ -66,7 +69,7 @@ async def _on_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SluiceError)  # noqa: S101  (registered for it)
     status = status_of(error)
     if status == 500:  # noqa: PLR2004
-        _log.error("request_failed", path=request.url.path, exc_info=error)
+        _log.error(FAULT, path=request.url.path, exc_info=error)
         return JSONResponse(td_error(500, "Something went wrong inside the service."), 500)
     content = {**td_error(status, str(error)), **error_details(error)}
     return JSONResponse(content, status, error_headers(error))
@@ -125,10 +128,18 @@ class Application:
             return
         if scope["path"].startswith("//"):
             scope = _one_slash(scope)
+        route = self._route(scope)
+        if route is self._rest:  # the framework answers its faults itself
+            await route(scope, receive, send)
+            return
         try:
-            await self._route(scope)(scope, receive, send)
+            await route(scope, receive, send)
         except ClientGone:
             return
+        except Exception:  # noqa: BLE001 - a sender that is told 500 in its own form keeps its batch
+            _log.exception(FAULT, path=scope["path"])
+            with suppress(RuntimeError):  # the answer has begun already
+                await answer_error(send, SluiceError("a fault of ours"))
 
     def _route(self, scope: Scope) -> Any:
         path, method = scope["path"], scope["method"]
