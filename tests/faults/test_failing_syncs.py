@@ -20,7 +20,7 @@ def live_on_a_sick_disk(home: Path, journal: Path, seed: int, every: int) -> Non
     strace puts the error in place of the call. (libfiu, loaded into the process, stops pyarrow's import.)
     """
     rule = f"inject=fsync,fdatasync:error=EIO:when={every}+{every}"
-    child = ["-m", "tests.faults.power_cut", "--child", str(home), str(journal), str(seed)]
+    child = ["-m", "tests.faults.power_cut", "--child", str(home), str(journal), str(seed), "40"]
     command = [
         "strace",
         "-f",
@@ -33,9 +33,10 @@ def live_on_a_sick_disk(home: Path, journal: Path, seed: int, every: int) -> Non
         "-o",
         "/dev/null",
     ]
-    subprocess.run(
+    done = subprocess.run(
         [*command, sys.executable, *child], cwd=ROOT, check=False, capture_output=True, timeout=120
     )
+    assert done.returncode != 2, done.stderr[-500:]  # its arguments are wrong
 
 
 async def recovered(home: Path, names: list[str]) -> durable_home.Count:
