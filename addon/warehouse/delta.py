@@ -23,6 +23,7 @@ from addon.warehouse.attempt import Attempt, lost_race, vanished
 from addon.warehouse.files import FileSet, TableState
 from addon.warehouse.history import History
 from addon.warehouse.schema import TableSchema, from_delta
+from addon.warehouse.shortening import shorten
 from addon.warehouse.sweeping import Sweeping
 from addon.warehouse.transactions import Transactions
 from platform_core.base import failpoints
@@ -338,6 +339,7 @@ class DeltaLog:
                 table.create_checkpoint()
             self.history.archive(_state_of(table), table.schema().to_json())
             table.cleanup_metadata()
+            shorten(self._objects, self._log_prefix, table.version())
         except (DeltaError, OSError, SluiceError) as error:
             # The commit stands without it; the next commit tries again.
             log.warning("delta_checkpoint_failed", table=self.prefix, error=str(error))

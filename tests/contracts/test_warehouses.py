@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 
 from addon.models.objects import ObjectStore
 from addon.models.tables import TableRef
+from addon.warehouse import shortening
 from addon.warehouse.attempt import Attempt
 from addon.warehouse.delta import CHECKPOINT_EVERY
 from addon.warehouse.objects.local import LocalObjects
@@ -209,6 +210,26 @@ def test_commits_go_on_over_checkpoints_on_both_nodes(node_of_many: Opener) -> N
     assert rows(one, "a") == rows(two, "a") == rows(node_of_many("three"), "a") == expected
     listed = [info.key for info in one.objects.list("7/shop/events/_delta_log")]
     assert any("checkpoint" in key for key in listed)
+
+
+def test_a_log_stays_short_and_who_held_an_old_version_goes_on(
+    node_of_many: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit late in a table's life costs what one early in it does, as the log does not grow."""
+    monkeypatch.setattr(shortening, "KEEP_ENTRIES", 20)
+    one, two = node_of_many("one"), node_of_many("two")
+    assert put(two, 1, '{"a":1}', writer="v") == 1
+    for segment in range(2, 2 * CHECKPOINT_EVERY + 5):
+        put(one, segment, f'{{"a":{segment}}}')
+    listed = [info.key.rpartition("/")[2] for info in one.objects.list("7/shop/events/_delta_log")]
+    entries = sorted(int(name[:-5]) for name in listed if name.endswith(".json"))
+    assert entries[0] > 2 * CHECKPOINT_EVERY - 25  # by age alone, all would be there
+    assert entries == list(range(entries[0], entries[-1] + 1))
+    assert put(two, 1, '{"a":1}', writer="v") == 0  # it holds a version whose entry is gone
+    assert put(two, 2, '{"a":0}', writer="v") == 1
+    expected = [(number,) for number in range(2 * CHECKPOINT_EVERY + 5)]
+    assert rows(one, "a") == rows(two, "a") == rows(node_of_many("three"), "a") == expected
+    assert rows(one, "a", 3) == [(1,), (2,), (3,)]  # time travel does not need the log
 
 
 def test_a_merge_swaps_files_under_running_readers(node_of_many: Opener) -> None:

@@ -235,6 +235,8 @@ class LocalObjects:
         try:
             lines = entries[-1].read_bytes().splitlines()
             complete = bool(lines) and all(json.loads(line) for line in lines)
+        except FileNotFoundError:  # the table is dropped at this moment
+            return
         except ValueError:
             complete = False
         if not complete:
