@@ -1,10 +1,11 @@
 """What a table was: its versions of the last day, and the pinned ones, in a form of our own beside the log.
 
 Delta's log is cleaned after a quarter of an hour or 256 versions, since its length costs every commit
-time. Before that, its entries go into segments, ``_sluice/history/<last>-<first>-<first ms>-<last ms>.log``, JSON documents, one a
-line, deflated; now and then the files of one whole version go into a base, ``<version>.base``. A version is
-a base with the later entries applied. A pin, ``_sluice/pins/<name>.base``, is a base that stays until it is
-deleted. Names that begin with an underscore are no data to any Delta reader.
+time. Before that, its entries go into segments, JSON documents, one a line, deflated:
+``_sluice/history/<last>-<first>-<first ms>-<last ms>.log``. Now and then the files of one whole version go
+into a base, ``<version>.base``. A version is a base with the later entries applied. A pin,
+``_sluice/pins/<name>.base``, is a base that stays until it is deleted. Names that begin with an underscore
+are no data to any Delta reader.
 """
 
 from __future__ import annotations
