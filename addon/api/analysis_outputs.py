@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from addon.models.jobs import JobState
+from addon.query.result_arrow import taken
 from platform_core.base.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def _arrow(path: Path) -> Iterator[bytes]:
     with pa.ipc.new_stream(sink, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
-            yield _taken(sink)
-    yield _taken(sink)
+            yield taken(sink)
+    yield taken(sink)
 
 
 def _csv(path: Path) -> Iterator[bytes]:
@@ -84,15 +85,8 @@ def _csv(path: Path) -> Iterator[bytes]:
     with pyarrow.csv.CSVWriter(sink, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
-            yield _taken(sink)
-    yield _taken(sink)
-
-
-def _taken(sink: io.BytesIO) -> bytes:
-    piece = sink.getvalue()
-    sink.seek(0)
-    sink.truncate()
-    return piece
+            yield taken(sink)
+    yield taken(sink)
 
 
 _WRITERS = {"json": _json, "arrow": _arrow, "csv": _csv}

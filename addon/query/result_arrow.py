@@ -32,11 +32,12 @@ def arrow_stream(source: Path, schema: Sequence[tuple[str, str]]) -> Iterator[by
             columns = zip(*batch, strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=fields))
-            yield _taken(sink)
-    yield _taken(sink)
+            yield taken(sink)
+    yield taken(sink)
 
 
-def _taken(sink: io.BytesIO) -> bytes:
+def taken(sink: io.BytesIO) -> bytes:
+    """Return what a writer has put into the sink since the last call, and empty it."""
     piece = sink.getvalue()
     sink.seek(0)
     sink.truncate()

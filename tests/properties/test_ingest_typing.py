@@ -27,7 +27,7 @@ MEMBERS = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TEXTS)), max
 def typer(request: pytest.FixtureRequest) -> Iterator[Typer]:
     if request.param and kernel() is None:
         assert compiler() is None, "run: python -m addon.warehouse.scan"
-        pytest.skip("no C compiler")
+        pytest.fail("no C compiler: `make setup-test` installs gcc, or names the line that does")
     engine = Typer(compiled=request.param)
     yield engine
     engine.close()
