@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from addon.warehouse.delta import DeltaLog
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-_VANISHED = ("File not found:", "No files in log segment")
-"""What delta-rs says of a log whose entries go while it reads them; it has no class for that."""
+_VANISHED = ("File not found:", "No files in log segment", "Invalid table version:")
+"""What delta-rs says of a log whose entries go while it reads them; it has no class for that. The last one is
+of a commit that lost its version to another one, whose entry then was gone when it was looked at.
+"""
 _RACES = 100
 """How often delta-rs may lose the race for the next version to commits that do not conflict."""
 _MARK = "sluice.commit"
