@@ -46,8 +46,8 @@ $(STAMP)/system: $(STAMP)/venv requirements/system.sh
 	@requirements/system.sh
 	@touch $@
 
-$(STAMP)/kernel: $(STAMP)/run $(STAMP)/system $(wildcard addon/warehouse/scan/*.[ch]) addon/warehouse/scan/compiler.py
-	@$(BIN)/python -m addon.warehouse.scan >/dev/null && touch $@ || [ $$? -eq 3 ]
+$(STAMP)/kernels: $(STAMP)/run $(STAMP)/system $(wildcard addon/warehouse/scan/*.[ch] jobs/native/*.[ch]) jobs/native/compiler.py
+	@$(BIN)/python -m addon.warehouse.scan >/dev/null && $(BIN)/python -m jobs.native >/dev/null && touch $@ || [ $$? -eq 3 ]
 
 $(STAMP)/peers: $(STAMP)/venv requirements/peers.txt
 	@echo "setup: installing the peers that analyses are checked against, into an environment of their own"
@@ -65,7 +65,7 @@ $(STAMP)/clients: $(STAMP)/dev tests/clients/package.json tests/clients/package-
 	@requirements/node.sh $(VENV) tests/clients
 	@touch $@
 
-setup: $(STAMP)/system $(STAMP)/run $(STAMP)/kernel ## install everything that running needs
+setup: $(STAMP)/system $(STAMP)/run $(STAMP)/kernels ## install everything that running needs
 setup-test: setup $(STAMP)/system-tests $(STAMP)/syslog-ng $(STAMP)/dev $(STAMP)/clients ## install everything that testing needs, the real heroku CLI too
 
 demo: setup ## from git push to report: start, push the shop, send traffic, analyse, stop (KEEP=1 leaves it running)

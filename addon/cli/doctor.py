@@ -19,7 +19,9 @@ from addon.cli.home import Home
 from addon.cli.output import Format, print_rows
 from addon.cli.privileges import ADVICE, WITHOUT_ROOT
 from addon.cli.recipe import from_shell
-from addon.warehouse.scan.compiler import compiler, library_path
+from addon.warehouse.scan.compiler import SOURCES as SCAN
+from jobs.native.compiler import Sources, compiler
+from jobs.native.library import SOURCES as ANALYSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +70,8 @@ def machine() -> Iterator[Check]:
     yield _program("git", ["git", "--version"], Verdict.FAILED, "apt-get install git")
     yield _program("bubblewrap", ["bwrap", "--version"], Verdict.WARNING, "apt-get install bubblewrap")
     yield _java()
-    yield _kernel()
+    yield _kernel("typing kernel", SCAN)
+    yield _kernel("analyses' kernel", ANALYSES)
     yield _root()
 
 
@@ -94,18 +97,13 @@ def _java() -> Check:
     return Check("java", Verdict.OK if good else Verdict.WARNING, line, "" if good else advice)
 
 
-def _kernel() -> Check:
-    """Look for the compiled typing kernel, by its file: loading it is the service's business."""
-    found, argv = library_path(), [sys.executable, "-m", "addon.warehouse.scan"]
+def _kernel(name: str, sources: Sources) -> Check:
+    """Look for a compiled kernel, by its file: loading it is the service's business."""
+    found, argv = sources.library_path(), [sys.executable, "-m", sources.module]
     if found.exists():
-        return Check("typing kernel", Verdict.OK, str(found))
+        return Check(name, Verdict.OK, str(found))
     first = "" if compiler() else "apt-get install gcc libc6-dev, then "
-    return Check(
-        "typing kernel",
-        Verdict.WARNING,
-        "not compiled: new rows are typed at half the speed",
-        first + shlex.join(argv),
-    )
+    return Check(name, Verdict.WARNING, f"not compiled: {sources.without}", first + shlex.join(argv))
 
 
 def _root() -> Check:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jobs.analyses import sessions
 from jobs.analyses.analysis import Analysis, Present
 from jobs.analyses.funnel_chains import reached_by_chains
-from jobs.analyses.funnel_fast import reached_by_kernel
+from jobs.analyses.funnel_fast import counted_by_kernel
 from jobs.analyses.funnel_parameters import Parameters
 from jobs.analyses.identity import IDENTITY_EDGES
 from jobs.analyses.inputs import EVENTS
@@ -15,6 +15,7 @@ from jobs.contracts.errors import InputError
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.contracts.tables import integer as integer_column
 from jobs.engine.text import literal, query
+from jobs.native.library import library
 
 if TYPE_CHECKING:
     from jobs.engine.port import Engine
@@ -59,17 +60,19 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
         )
     _source(engine, parameters)
     plain = parameters.mode == "ordered" and parameters.count == "entity"
-    by_kernel = (
-        engine.dialect.has_asof_join and plain and not parameters.exclusions and not parameters.breakdown
-    )
-    (reached_by_kernel if by_kernel else reached_by_chains)(engine, parameters)
+    kernel = library() if engine.dialect.has_asof_join else None
+    by_kernel = kernel is not None and plain and not parameters.exclusions and not parameters.breakdown
+    if by_kernel:
+        counted_by_kernel(engine, kernel, parameters)
+    else:
+        reached_by_chains(engine, parameters)
+        engine.view("funnel_counts", query("funnel", "counts"))
     engine.view("funnel_values", query("funnel", "values" if parameters.breakdown else "one_value"))
-    engine.view("funnel_counts", query("funnel", "counts"))
     names = ", ".join(f"({index}, {literal(name)})" for index, name in enumerate(_names(parameters), 1))
     engine.view("funnel", query("funnel", "funnel", names=names))
     outputs = {"funnel": "funnel"}
     if parameters.with_entities:
-        relation = "funnel_kernel_named" if by_kernel else "funnel_chains"
+        relation = "funnel_kernel" if by_kernel else "funnel_chains"
         engine.view("funnel_entities", query("funnel", "entities", relation=relation))
         outputs["funnel_entities"] = "funnel_entities"
     return outputs

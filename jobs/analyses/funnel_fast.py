@@ -1,82 +1,82 @@
-"""The plain ordered funnel where the engine hands over batches: filtered in SQL, then the kernel."""
+"""The plain ordered funnel where the engine hands over batches: filtered in SQL, then the compiled kernel."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs.analyses.funnel_kernel import plan, reach
-from jobs.engine.text import query, text_list, text_literal
+import numpy as np
+import pyarrow as pa
+
+from jobs.engine.text import query, text_literal
+from jobs.native.funnel import FunnelKernel
 
 if TYPE_CHECKING:
     from jobs.analyses.funnel_parameters import Parameters
     from jobs.analyses.predicates import Predicate
     from jobs.engine.port import Engine
+    from jobs.native.funnel import Integers
 
-#: So many rows are fetched at once, by all threads; more come in batches, which one thread computes.
-_ROWS_AT_ONCE = 16_000_000
-#: In front of an entity's name it makes the second hash another one.
-_SALT = "'another '"
+#: Small enough to be in the processor's cache still when the kernel reads what the engine has written.
+_BATCH_ROWS = 1 << 15
+_PERCENTILES = (25, 50, 75, 90, 95)
+_LOW = 32
 
 
-def reached_by_kernel(engine: Engine, parameters: Parameters) -> None:
-    """Make `funnel_reached` of `funnel_source`; `funnel_kernel_named` names its entities.
-
-    Entities go by the top bits of their hash, and by another hash of 64 bits where these are shared: that
-    two entities share both has a chance of about n * n / 2**105. Where their names are asked for they are
-    numbered, which takes a join.
-    """
+def counted_by_kernel(engine: Engine, library: Any, parameters: Parameters) -> None:
+    """Make `funnel_counts` of `funnel_source`; with entities also `funnel_kernel`, where each one came to."""
     steps = parameters.predicates()
-    places = {"matters": _matters(steps), "step": _step(steps), "named": "", "check": ""}
-    places["seq"] = "seq" if parameters.ties == "seq" else "0"
-    measures = engine.collect(query("funnel", "kernel_measures")).to_pylist()[0]
-    rows = int(measures["n"]) * (1 if _disjoint(steps) else len(steps))
-    entity_bits = None
-    if parameters.with_entities:
-        engine.materialize(
-            "funnel_kernel_numbers", query("funnel", "kernel_numbers", matters=places["matters"])
-        )
-        counted = engine.collect(query("staging", "count", relation="funnel_kernel_numbers")).to_pylist()[0]
-        entity_bits = (counted["n"] + 1).bit_length()
-        places |= {"named": "INNER JOIN funnel_kernel_numbers USING (entity_id)", "number": "number"}
+    places = {"seq": ", seq" if parameters.ties == "seq" else ""}
+    if any(step.conditions for step in steps):
+        sql = query("funnel", "kernel_rows", matters=_matters(steps), steps=_bits(steps), **places)
     else:
-        places |= {"number": "hash(entity_id)", "check": f"hash({_SALT} || entity_id) AS check,"}
-    layout = plan(
-        steps=len(steps),
-        window=parameters.window,
-        ties=parameters.ties,
-        first=measures["first_time"],
-        last=measures["last_time"],
-        rows=rows,
-        entity_bits=entity_bits,
-    )
-    sql = query("funnel", "kernel_rows", **places)
-    batches = engine.collect(sql).to_batches() if rows <= _ROWS_AT_ONCE else engine.stream(sql)
-    engine.register_arrow("funnel_kernel", reach(batches, layout))
-    engine.view("funnel_reached", query("funnel", "kernel_reached"))
-    if parameters.with_entities:
-        engine.view("funnel_kernel_named", query("funnel", "kernel_entities"))
-
-
-def _disjoint(steps: tuple[Predicate, ...]) -> bool:
-    """Whether an event can match one step only: plain names that no two steps share."""
-    names = [event for step in steps for event in step.events]
-    return not any(step.conditions for step in steps) and len(set(names)) == len(names)
+        sql = query("funnel", "kernel_named_rows", names=_named(steps), **places)
+    with FunnelKernel(library, steps=len(steps), window=parameters.window, ties=parameters.ties) as kernel:
+        kernel.add(engine.stream(sql, _BATCH_ROWS, ahead=False))
+        engine.register_arrow("funnel_counts", _counts(kernel.compute()))
+        if parameters.with_entities:
+            engine.register_arrow("funnel_kernel", kernel.chains())
 
 
 def _matters(steps: tuple[Predicate, ...]) -> str:
-    if any(step.conditions for step in steps):
-        return " OR ".join(step.sql() for step in steps)
-    names = tuple(dict.fromkeys(event for step in steps for event in step.events))
-    return f"event IN ({text_list(names)})"
+    return " OR ".join(step.sql() for step in steps)
 
 
-def _step(steps: tuple[Predicate, ...]) -> str:
-    """The step of an event; once for each where it matches several."""
-    cases = [f"WHEN {step.sql()} THEN {index}" for index, step in enumerate(steps, 1)]
-    if _disjoint(steps):
-        names = [(event, index) for index, step in enumerate(steps, 1) for event in step.events]
-        return (
-            f"CASE event {' '.join(f'WHEN {text_literal(event)} THEN {index}' for event, index in names)} END"
-        )
-    listed = ", ".join(f"CASE {case} END" for case in cases)
-    return f"unnest(list_filter([{listed}], lambda step: step IS NOT NULL))"
+def _bits(steps: tuple[Predicate, ...]) -> str:
+    """The steps of an event, one bit for each."""
+    return " + ".join(
+        f"CASE WHEN {step.sql()} THEN {1 << index} ELSE 0 END" for index, step in enumerate(steps)
+    )
+
+
+def _named(steps: tuple[Predicate, ...]) -> str:
+    """The names of events, each once, with the bits of its steps."""
+    bits: dict[str, int] = {}
+    for index, step in enumerate(steps):
+        for event in step.events:
+            bits[event] = bits.get(event, 0) | 1 << index
+    return ", ".join(f"({text_literal(event)}, {found})" for event, found in bits.items())
+
+
+def _counts(seconds: list[Integers]) -> pa.Table:
+    """What the query `counts` finds, of the seconds that the chains to each step took."""
+    rows = [_measured(step, found) for step, found in enumerate(seconds, 1)]
+    columns = ["entities", *(f"ttc_p{number}_s" for number in _PERCENTILES), "ttc_mean_s"]
+    kinds = [("value", pa.string()), ("step", pa.int64()), ("entities", pa.int64())]
+    kinds += [(name, pa.float64()) for name in columns[1:]]
+    return pa.Table.from_pylist([row for row in rows if row["entities"]], pa.schema(kinds))
+
+
+def _measured(step: int, seconds: Integers) -> dict[str, Any]:
+    count = len(seconds)
+    found: dict[str, Any] = {"value": "(all)", "step": step, "entities": count}
+    if not count:
+        return found
+    places = {number: (count - 1) * (number / 100) for number in _PERCENTILES}
+    near = {number: (int(np.floor(place)), int(np.ceil(place))) for number, place in places.items()}
+    ordered = np.partition(seconds, sorted({place for pair in near.values() for place in pair}))
+    for number, (low, high) in near.items():
+        below = float(ordered[low])
+        found[f"ttc_p{number}_s"] = below + (float(ordered[high]) - below) * (places[number] - low)
+    # In two halves, so that no sum leaves 64 bits.
+    total = (int(np.sum(seconds >> _LOW)) << _LOW) + int(np.sum(seconds & ((1 << _LOW) - 1)))
+    return found | {"ttc_mean_s": total / count}

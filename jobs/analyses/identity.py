@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from jobs.contracts.parameters import choice, parameter
 from jobs.contracts.tables import InputTable, seconds, varchar
-from jobs.engine.staging import unique_rows
 from jobs.engine.text import query
 from jobs.engine.uniqueness import distinct_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jobs.engine.port import Engine
 
@@ -43,7 +42,7 @@ class StitchParameters:
     )
 
 
-def stitch(engine: Engine, mode: str, tables: Sequence[InputTable]) -> None:
+def stitch(engine: Engine, mode: str, tables: Sequence[InputTable], under: Mapping[str, str]) -> None:
     """Replace the user ids of staged tables by canonical ones.
 
     `first`: the canonical id of an anonymous id is the user of its first edge by (time, user_id); ids without
@@ -57,6 +56,7 @@ def stitch(engine: Engine, mode: str, tables: Sequence[InputTable]) -> None:
         engine: has `identity_edges` and the tables staged.
         mode: one of STITCH.
         tables: the staged tables; those without a user column are left alone.
+        under: by table the relation that the staged one reads.
     """
     if mode == "none":
         return
@@ -64,7 +64,7 @@ def stitch(engine: Engine, mode: str, tables: Sequence[InputTable]) -> None:
     for table in tables:
         users = [column.name for column in table.columns if column.name in _USERS]
         if table.name != IDENTITY_EDGES.name and users:
-            _replace(engine, table, users[0])
+            _replace(engine, table, under[table.name], users[0])
 
 
 def _components(engine: Engine) -> str:
@@ -83,7 +83,7 @@ def _components(engine: Engine) -> str:
     return query("identity", "graph", labels=labels)
 
 
-def _replace(engine: Engine, table: InputTable, user: str) -> None:
+def _replace(engine: Engine, table: InputTable, under: str, user: str) -> None:
     """Put the table with canonical ids in the place of the staged one."""
     names = list(engine.columns(table.name))
     ordered = user in table.unique and "seq" in table.unique
@@ -91,7 +91,7 @@ def _replace(engine: Engine, table: InputTable, user: str) -> None:
     items = [f"{canonical} AS {user}" if name == user else f"rows_given.{name}" for name in names]
     if ordered:
         items.append(f"rows_given.{user} AS former_id")
-    stitched = query("identity", "stitched", columns=", ".join(items), relation=unique_rows(table), user=user)
+    stitched = query("identity", "stitched", columns=", ".join(items), relation=under, user=user)
     if not ordered:
         engine.view(table.name, stitched)
         return

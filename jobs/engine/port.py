@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from jobs.contracts.pinned import PinnedFile
 
+#: How many rows a batch has where nobody asks for another number.
+BATCH_ROWS = 1_000_000
+
 
 class Kind(StrEnum):
     """What an engine's column type is to the contract."""
@@ -142,8 +145,12 @@ class Engine(Protocol):
     def collect(self, sql: str) -> pa.Table:
         """Run a query and return its rows. Raises EngineError with the engine's own words."""
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Run a query and hand its rows over in batches; errors as in `collect`."""
+    def stream(self, sql: str, rows: int = BATCH_ROWS, *, ahead: bool = True) -> Iterator[pa.RecordBatch]:
+        """Run a query and hand its rows over in batches of about so many; errors as in `collect`.
+
+        With `ahead` the next batch may be computed while the reader works on this one; a reader that hands
+        its batches to other threads is faster without.
+        """
 
     def close(self) -> None:
         """Drop every relation of this engine object. A shared session or process stays up."""

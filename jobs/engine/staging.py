@@ -66,12 +66,14 @@ class Staged:
 
     Attributes:
         relation: the name under which the analysis reads it: the contract's columns, all present.
+        under: the relation that this one reads, for a step that puts another one in its place.
         present: the contract's columns that the file has.
         rows_in: rows in the file.
         excluded: rows left out, by reason.
     """
 
     relation: str
+    under: str
     present: frozenset[str]
     rows_in: int
     excluded: Mapping[str, int]
@@ -246,19 +248,22 @@ def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozense
         for column in present_columns
         if column.is_time
     ]
-    rows_in, counts = _count(engine, contract, typed, reasons, _clean(present_columns))
-    kept = f"{contract.name}__kept" if contract.unique else unique_rows(contract)
-    refused = " OR ".join(f"({condition})" for reason, condition in reasons if counts[reason]) or "FALSE"
-    engine.view(kept, query("staging", "kept", relation=typed, refused=refused))
+    facts, counts = _count(engine, contract, typed, reasons, present_columns)
+    under = typed
+    if any(counts.values()):
+        under = f"{contract.name}__kept"
+        refused = " OR ".join(f"({condition})" for reason, condition in reasons if counts[reason])
+        engine.view(under, query("staging", "kept", relation=typed, refused=refused))
     if contract.unique:
-        expected = rows_in - sum(counts.values())
-        counts["duplicate"] = expected - distinct_keys(engine, kept, contract.unique, expected)
-        plain = query("staging", "typed", items="*", relation=kept)
-        engine.view(unique_rows(contract), _deduplicated(contract, kept) if counts["duplicate"] else plain)
-    engine.view(contract.name, query("staging", "typed", items="*", relation=unique_rows(contract)))
-    return Staged(
-        contract.name, present, rows_in, {reason: count for reason, count in counts.items() if count}
-    )
+        expected = facts.rows - sum(counts.values())
+        counts["duplicate"] = expected - distinct_keys(engine, under, contract.unique, expected, facts.bounds)
+        if counts["duplicate"]:
+            deduplicated = _deduplicated(contract, under)
+            under = f"{contract.name}__unique"
+            engine.view(under, deduplicated)
+    engine.view(contract.name, query("staging", "typed", items="*", relation=under))
+    excluded = {reason: count for reason, count in counts.items() if count}
+    return Staged(contract.name, under, present, facts.rows, excluded)
 
 
 def _clean(columns: Sequence[Column]) -> str:
@@ -272,16 +277,32 @@ def _clean(columns: Sequence[Column]) -> str:
     return " AND ".join(tests) or "TRUE"
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """How many rows there are, and where all are kept the range of the key's last column, an integer."""
+
+    rows: int
+    bounds: tuple[int, int] | None = None
+
+
 def _count(
-    engine: Engine, contract: InputTable, typed: str, reasons: Sequence[tuple[str, str]], clean: str
-) -> tuple[int, dict[str, int]]:
+    engine: Engine,
+    contract: InputTable,
+    typed: str,
+    reasons: Sequence[tuple[str, str]],
+    present: Sequence[Column],
+) -> tuple[_Facts, dict[str, int]]:
     """Rows, and rows for each reason. A row with several reasons counts under the first.
 
     That there is no such row at all is far cheaper to see, so that is asked first.
     """
-    facts = engine.collect(query("staging", "facts", clean=clean, relation=typed)).to_pylist()[0]
+    keys = [one.name for one in present if one.name in contract.unique[-1:] and one.type is ColumnType.BIGINT]
+    last = keys[0] if keys else "CAST(NULL AS BIGINT)"
+    asked = query("staging", "facts", clean=_clean(present), last=last, relation=typed)
+    facts = engine.collect(asked).to_pylist()[0]
     if facts["clean"]:
-        return facts["n"], {name: 0 for name, _ in reasons}
+        bounds = None if facts["low"] is None else (facts["low"], facts["high"])
+        return _Facts(facts["n"], bounds), {name: 0 for name, _ in reasons}
     cases = " ".join(f"WHEN {condition} THEN {index}" for index, (_, condition) in enumerate(reasons))
     rows = engine.collect(query("staging", "reasons", cases=cases, relation=typed)).to_pylist()
     by_index = {row["reason"]: row["n"] for row in rows}
@@ -293,12 +314,7 @@ def _count(
             f"{contract.name}: every time is outside 0..{MAX_TIME} seconds;"
             " are these milliseconds or microseconds?"
         )
-    return rows_in, counts
-
-
-def unique_rows(contract: InputTable) -> str:
-    """The relation under a staged table, for a step that puts another one in its place."""
-    return f"{contract.name}__unique"
+    return _Facts(rows_in), counts
 
 
 def _deduplicated(contract: InputTable, kept: str) -> str:

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from jobs.contracts.errors import EngineError, InputError
-from jobs.engine.port import Kind, SourceColumn
+from jobs.engine.port import BATCH_ROWS, Kind, SourceColumn
 from jobs.engine.text import text_literal
 from jobs.engines.links import fetched
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from jobs.contracts.pinned import PinnedFile
 
-_BATCH_ROWS = 1_000_000
 #: In bytes. With what a run holds beside DuckDB it stays inside 4 GiB; more hardly makes it faster.
 DEFAULT_MEMORY = 2_500 << 20
 _INTEGERS = {
@@ -231,14 +230,17 @@ class DuckEngine:
         except duckdb.Error as error:
             raise EngineError(_first_line(error)) from error
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Run a query; the next batch is computed while the reader works on this one, no more than that."""
+    def stream(self, sql: str, rows: int = BATCH_ROWS, *, ahead: bool = True) -> Iterator[pa.RecordBatch]:
+        """Run a query; one batch is computed ahead, no more than that."""
         try:
-            reader = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
-            with ThreadPoolExecutor(1, "duckdb-stream") as ahead:
-                coming = ahead.submit(next, reader, None)
+            reader = self._connection.sql(sql).to_arrow_reader(rows)
+            if not ahead:
+                yield from reader
+                return
+            with ThreadPoolExecutor(1, "duckdb-stream") as beside:
+                coming = beside.submit(next, reader, None)
                 while (batch := coming.result()) is not None:
-                    coming = ahead.submit(next, reader, None)
+                    coming = beside.submit(next, reader, None)
                     yield batch
         except (duckdb.Error, pa.ArrowException) as error:
             raise EngineError(_first_line(error)) from error

@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.contracts.errors import EngineError, InputError
-from jobs.engine.port import Kind, SourceColumn
+from jobs.engine.port import BATCH_ROWS, Kind, SourceColumn
 from jobs.engines import ranged
 from jobs.engines.links import local, readable
 from jobs.engines.shipping import csv_as_parquet, one_schema, plain
@@ -322,9 +322,9 @@ class SparkEngine:
         except _FAILURES as error:
             raise EngineError(_first_line(error)) from error
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+    def stream(self, sql: str, rows: int = BATCH_ROWS, *, ahead: bool = True) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - they are there by then
         """Run a query; its rows come to the driver together."""
-        yield from self.collect(sql).to_batches()
+        yield from self.collect(sql).to_batches(max_chunksize=rows)
 
     def _sql(self, sql: str) -> Any:
         try:

@@ -178,7 +178,7 @@ def _compute(
         staged[contract.name] = stage(engine, contract, sources[contract.name])
     progress(*part("computing", 0, 1))
     if IDENTITY_EDGES.name in staged:
-        stitch(engine, parameters.stitch, tables)
+        stitch(engine, parameters.stitch, tables, {name: one.under for name, one in staged.items()})
     present = {table: info.present for table, info in staged.items()}
     relations = analysis.compute(engine, parameters, present)
     for table, reasons in analysis.count_excluded(engine, parameters, present).items():

@@ -207,27 +207,14 @@ FROM (
 ) AS ranked
 WHERE from_best = 1
 
--- name: kernel_measures
--- DuckDB only: what the kernel's integers must hold at most; mostly known to the file without reading it.
-SELECT COUNT(*) AS n, COALESCE(MIN(time), 0) AS first_time, COALESCE(MAX(time), 0) AS last_time FROM funnel_source
-
--- name: kernel_numbers
--- DuckDB only: a number for each entity.
-SELECT entity_id, ROW_NUMBER() OVER () AS number
-FROM (SELECT DISTINCT entity_id FROM funnel_source WHERE $matters) AS entities
-
 -- name: kernel_rows
--- DuckDB only: step events as integers.
-SELECT $number AS id, $check time, $seq AS seq, CAST($step AS UTINYINT) AS step
-FROM funnel_source $named
+-- DuckDB only: step events, with their steps as bits.
+SELECT entity_id, time, CAST($steps AS UINTEGER) AS steps $seq
+FROM funnel_source
 WHERE $matters
 
--- name: kernel_entities
--- DuckDB only: the kernel's numbers as the entities that they stand for.
-SELECT names.entity_id, reached.*
-FROM funnel_kernel AS reached
-INNER JOIN funnel_kernel_numbers AS names ON names.number = reached.id
-
--- name: kernel_reached
--- DuckDB only: the kernel's chains in the form of all others.
-SELECT id, step, started_at, reached_at, '(all)' AS value FROM funnel_kernel
+-- name: kernel_named_rows
+-- DuckDB only: the same of steps that are names: one look into a table is faster than comparing with each.
+SELECT entity_id, time, CAST(named.steps AS UINTEGER) AS steps $seq
+FROM funnel_source
+INNER JOIN (VALUES $names) AS named(event, steps) ON named.event = funnel_source.event

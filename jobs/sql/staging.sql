@@ -25,8 +25,8 @@ FROM (SELECT CASE $cases ELSE -1 END AS reason FROM $relation) AS judged
 GROUP BY reason
 
 -- name: facts
--- How many rows there are, and whether none is to be excluded.
-SELECT COUNT(*) AS n, $clean AS clean FROM $relation
+-- How many rows there are, whether none is to be excluded, and the range of the key's last column.
+SELECT COUNT(*) AS n, $clean AS clean, MIN($last) AS low, MAX($last) AS high FROM $relation
 
 -- name: increases
 -- Whether every row has a larger number than the one read before it.

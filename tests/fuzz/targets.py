@@ -32,8 +32,8 @@ from addon.models.ingest import Batch, BodyKind
 from addon.receivers.forward_codec import ForwardError, ForwardStream, read_message
 from addon.upkeep.delta_replay import BrokenLogError, LogVersion, _act, _entry_rows
 from addon.warehouse.names import column_name, identifier, json_pointer, literal
-from addon.warehouse.scan.compiler import compiler
 from addon.warehouse.scan.library import kernel
+from jobs.native.compiler import compiler
 from platform_core.base.errors import UserError
 from platform_core.build.procfile import parse_procfile
 from platform_core.wire import bsd, logfmt, logplex, octets, syslog

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from addon.ingest import logplex_columns
 from addon.ingest.logplex_columns import LogColumns, parse_bodies
-from addon.warehouse.scan.compiler import compiler
 from addon.warehouse.scan.library import kernel
+from jobs.native.compiler import compiler
 from platform_core.wire.logplex import decode_body, parse_frame
 from platform_core.wire.syslog import SyslogError
 

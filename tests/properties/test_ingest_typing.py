@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from addon.warehouse import key_count, typed, typing_sql
-from addon.warehouse.scan.compiler import compiler
 from addon.warehouse.scan.library import kernel
 from addon.warehouse.schema import MAX_COLUMNS, TableSchema
 from addon.warehouse.typed import Typed, Typer
+from jobs.native.compiler import compiler
 from tests.typing_oracle import DECEIVING, KEYS, SCHEMA, TEXTS, check, line_of, line_with
 
 if TYPE_CHECKING:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +16,13 @@ from hypothesis import strategies as st
 
 from addon.warehouse import typing_sql
 from addon.warehouse.scan import lines as scan_module
-from addon.warehouse.scan.compiler import FLAGS, build, compiler
+from addon.warehouse.scan.compiler import SOURCES
 from addon.warehouse.scan.library import Kernel, kernel
 from addon.warehouse.scan.lines import Scanned, scan_lines
 from addon.warehouse.schema import TableSchema
 from addon.warehouse.typed import Typer
+from jobs.native.compiler import FLAGS, compiler
+from tests.sanitized import SANITIZE, STRICT, sanitized_run
 from tests.scan_hostile import PLAIN, framed, log_bodies, mutations, scanned
 from tests.typing_oracle import DECEIVING, KEYS, SCHEMA, TEXTS, fits_double, line_of, line_with
 
@@ -31,14 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-SANITIZE = (
-    "-g",
-    "-O1",
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-fno-omit-frame-pointer",
-)
-STRICT = ("-Wall", "-Wextra", "-Werror")
 NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.floats(-1e6, 1e6).map(repr),
@@ -224,7 +215,7 @@ def test_nesting_beyond_the_depth_is_left(compiled: Kernel) -> None:
 @pytest.mark.parametrize("vectors", [True, False])
 def test_mutated_lines_are_right_or_left(compiled: Kernel, tmp_path: Path, vectors: bool) -> None:
     if not vectors:
-        compiled = Kernel(build(tmp_path / "scan.so", (*FLAGS, "-DSLUICE_SCAN_PLAIN", *STRICT)))
+        compiled = Kernel(SOURCES.build(tmp_path / "scan.so", (*FLAGS, "-DSLUICE_SCAN_PLAIN", *STRICT)))
     seed = random.randrange(1 << 30)  # noqa: S311 - printed
     print(f"seed {seed}")  # noqa: T201 - to repeat it
     taken = sum(len(scanned(compiled, lines, SCHEMA).rows) for lines in mutations(seed, batches=40))
@@ -293,33 +284,11 @@ def test_numbers_in_texts_are_printed_alike_both_ways(both_ways: tuple[Typer, Ty
 def checked(compiled: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kernel whose every access is checked."""
     assert compiled
-    return build(tmp_path_factory.mktemp("checked") / "scan.so", (*FLAGS, *SANITIZE))
-
-
-def sanitized_run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the hostile lines through the checked kernel, all memory being malloc's."""
-    runtime = subprocess.run(
-        [str(compiler()), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    environment: dict[str, Any] = {
-        **os.environ,
-        "LD_PRELOAD": runtime,
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "PYTHONMALLOC": "malloc",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "tests.scan_hostile", str(path), *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return SOURCES.build(tmp_path_factory.mktemp("checked") / "scan.so", (*FLAGS, *SANITIZE))
 
 
 def test_hostile_lines_touch_no_byte_that_is_not_theirs(checked: Path) -> None:
-    done = sanitized_run(checked, "--batches", "6")
+    done = sanitized_run("tests.scan_hostile", str(checked), "--batches", "6")
     assert done.returncode == 0, done.stderr[-3_000:]
     assert "taken" in done.stdout
 
@@ -327,12 +296,12 @@ def test_hostile_lines_touch_no_byte_that_is_not_theirs(checked: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
 def test_very_many_hostile_lines_touch_no_byte_that_is_not_theirs(checked: Path) -> None:
-    done = sanitized_run(checked, "--batches", "600")
+    done = sanitized_run("tests.scan_hostile", str(checked), "--batches", "600")
     assert done.returncode == 0, done.stderr[-3_000:]
 
 
 @pytest.mark.slow
 def test_the_checked_kernel_does_see_a_byte_too_far(checked: Path) -> None:
-    done = sanitized_run(checked, "--beyond")
+    done = sanitized_run("tests.scan_hostile", str(checked), "--beyond")
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr

@@ -26,6 +26,7 @@ RUN_TIME_FILES = {
     "addon/warehouse/scan/frames.c": "its parts",
     "addon/warehouse/scan/numbers.h": "likewise",
     "addon/api/templates/account.html": "the page behind single sign-on",
+    "jobs/native/funnel.c": "the source of the analyses' kernel, likewise",
     "jobs/sql/attribution.sql": "the analyses' SQL",
     "jobs/analyses/data/channel_sources.csv": "their tables",
     "jobs/report/templates/report.html.j2": "the report",

@@ -6,7 +6,7 @@ import ctypes
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from addon.warehouse.scan.compiler import library_path
+from addon.warehouse.scan.compiler import SOURCES
 from platform_core.base.logs import get_logger
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _typed(function: Any, *arguments: Any) -> Any:
 @cache
 def kernel() -> Kernel | None:
     """Return the compiled kernel; None, after one line in the log, when it is missing or cannot be used."""
-    path = library_path()
+    path = SOURCES.library_path()
     try:
         return Kernel(path)
     except KernelError as error:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.analyses import histories, sums
-from jobs.analyses.funnel_kernel import plan, reach
 from jobs.contracts.errors import EngineError
 from jobs.engines.duck import DuckDialect, DuckEngine
 from jobs.run.runner import RunResult, run_analysis
@@ -116,25 +115,3 @@ def test_keys_too_wide_for_one_number_are_ordered_all_the_same() -> None:
     assert sums.packed_keys(keys) is None
     listed = list(zip(*(key[order].tolist() for key in keys), strict=True))
     assert listed == sorted(listed)
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40), st.integers(1, 3)), min_size=1, max_size=60),
-    st.sampled_from(["seq", "step", "increase"]),
-)
-@settings(deadline=None)
-def test_entities_that_share_the_top_of_their_hash_are_told_apart(
-    rows: list[tuple[int, int, int]], ties: str
-) -> None:
-    entity, time, step = (np.array(column) for column in zip(*rows, strict=True))
-    seq = np.arange(len(rows))
-    layout = plan(steps=3, window=20, ties=ties, first=0, last=40, rows=len(rows), entity_bits=None)
-
-    def reached(ids: Any) -> list[tuple[int, int, int]]:
-        columns = {"id": ids.astype(np.uint64), "check": entity.astype(np.uint64), "time": time, "seq": seq}
-        batch = pa.RecordBatch.from_pydict(columns | {"step": step.astype(np.uint8)})
-        found = reach([batch], layout).drop_columns("id").to_pylist()
-        return sorted(tuple(row.values()) for row in found)
-
-    apart = entity.astype(np.uint64) << np.uint64(60)
-    assert reached(apart >> np.uint64(63) << np.uint64(63)) == reached(apart)

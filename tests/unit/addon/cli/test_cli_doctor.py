@@ -12,6 +12,7 @@ from addon.cli.failures import Exit
 from addon.cli.home import Home, write_private
 from addon.cli.ports import Ports
 from addon.cli.recipe import Provider, recipe, to_shell
+from jobs.native.compiler import Sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +41,17 @@ def test_a_missing_program_is_named_with_the_line_that_installs_it(monkeypatch: 
 def test_a_kernel_that_was_not_compiled_is_a_warning_with_the_line_that_compiles_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(doctor_module, "library_path", lambda: tmp_path / "scan.so")
-    check = {check.name: check for check in doctor_module.machine()}["typing kernel"]
-    assert check.verdict is Verdict.WARNING
-    assert check.do_next.endswith("-m addon.warehouse.scan")
-    (tmp_path / "scan.so").touch()
-    check = {check.name: check for check in doctor_module.machine()}["typing kernel"]
-    assert (check.verdict, check.do_next) == (Verdict.OK, "")
+    monkeypatch.setattr(Sources, "library_path", lambda sources: tmp_path / f"{sources.name}.so")
+    for name, file, module in (
+        ("typing kernel", "scan.so", "addon.warehouse.scan"),
+        ("analyses' kernel", "analyses.so", "jobs.native"),
+    ):
+        check = {check.name: check for check in doctor_module.machine()}[name]
+        assert check.verdict is Verdict.WARNING
+        assert check.do_next.endswith(f"-m {module}")
+        (tmp_path / file).touch()
+        check = {check.name: check for check in doctor_module.machine()}[name]
+        assert (check.verdict, check.do_next) == (Verdict.OK, "")
 
 
 def test_a_recipe_whose_server_is_gone_is_a_failure(tmp_path: Path) -> None:
