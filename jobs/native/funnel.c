@@ -107,7 +107,9 @@ static void *kept(funnel *f, size_t size) {
     if (!f->slabs || f->used + size > SLAB) {
         slab *one = aligned_alloc(SLAB, SLAB);
         if (one) {
+#ifdef MADV_HUGEPAGE
             madvise(one, SLAB, MADV_HUGEPAGE);
+#endif
             one->before = f->slabs;
             f->slabs = one;
             f->used = 64;
