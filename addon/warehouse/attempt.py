@@ -11,9 +11,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from addon.warehouse.schema import TableSchema, from_delta
+from addon.warehouse.vanishing import lost_race
 from platform_core.base import failpoints
 from platform_core.base.errors import Unavailable
 
@@ -23,23 +24,9 @@ if TYPE_CHECKING:
     from addon.warehouse.delta import DeltaLog
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-_VANISHED = ("File not found:", "No files in log segment", "Invalid table version:")
-"""What delta-rs says of a log whose entries go while it reads them; it has no class for that. The last one is
-of a commit that lost its version to another one, whose entry then was gone when it was looked at.
-"""
 _RACES = 100
 """How often delta-rs may lose the race for the next version to commits that do not conflict."""
 _MARK = "sluice.commit"
-
-
-def vanished(error: Exception) -> bool:
-    """Tell whether the table was deleted while it was being read."""
-    return isinstance(error, TableNotFoundError) or any(text in str(error) for text in _VANISHED)
-
-
-def lost_race(error: Exception) -> bool:
-    """Tell whether another commit came first, or the table was deleted in the middle of ours."""
-    return isinstance(error, CommitFailedError) or vanished(error)
 
 
 class Attempt:

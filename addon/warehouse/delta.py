@@ -19,13 +19,14 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from addon.warehouse.attempt import Attempt, lost_race, vanished
+from addon.warehouse.attempt import Attempt
 from addon.warehouse.files import FileSet, TableState
 from addon.warehouse.history import History
 from addon.warehouse.schema import TableSchema, from_delta
 from addon.warehouse.shortening import shorten
 from addon.warehouse.sweeping import Sweeping
 from addon.warehouse.transactions import Transactions
+from addon.warehouse.vanishing import lost_race, rereading, until_gone
 from platform_core.base import failpoints
 from platform_core.base.errors import NotFound, SluiceError, Unavailable
 from platform_core.base.logs import get_logger
@@ -94,25 +95,19 @@ class DeltaLog:
     # The handle
     # ----------------------------------------------------------------------------------------------------
 
-    def _handle(self, *, newest: bool = True, tries: int = 3) -> DeltaTable | None:
+    @rereading
+    def _handle(self, *, newest: bool = True) -> DeltaTable | None:
         """Return a handle on the table, None while there is none; the newest version's unless told otherwise.
 
         The newest entry that is known must be the one that was read: after a drop, and after a clean-up
-        that went past it, the log is read anew. So it is when it goes while it is read; ``tries`` bounds it.
+        that went past it, the log is read anew.
         """
-        try:
-            if self._table is not None:
-                if self._stamp is not None and self._stamp_of(self._table) == self._stamp:
-                    if newest:
-                        self._refresh(self._table)
-                    return None if _DROPPED in self._table.metadata().configuration else self._table
-                self._table = None
-            self._table = self._open()
-        except (DeltaError, OSError) as error:
-            self._table = None
-            if vanished(error) and tries > 1:
-                return self._handle(newest=newest, tries=tries - 1)
-            raise self.failure(error) from error
+        known = self._table
+        if known is not None and self._stamp is not None and self._stamp_of(known) == self._stamp:
+            if newest:
+                self._refresh(known)
+            return None if _DROPPED in known.metadata().configuration else known
+        self._table = self._open()
         return self._table
 
     def failure(self, error: Exception) -> Exception:
@@ -176,6 +171,7 @@ class DeltaLog:
         table = self._handle()
         return None if table is None else from_delta(table.schema())
 
+    @rereading
     def committed(self, writer: str, segment: int, *, newest: bool = True) -> bool:
         """Tell whether the writer's segment (or a later one) is in the table, or in the version held."""
         table = self._handle(newest=newest)
@@ -190,6 +186,7 @@ class DeltaLog:
         table = self._handle()
         return None if table is None else str(table.metadata().id)
 
+    @rereading
     def state(self, version: int | None = None) -> TableState | None:
         """Return a version's schema and files in the order of time; None while there is no table.
 
@@ -251,13 +248,14 @@ class DeltaLog:
         for number in range(_ATTEMPTS):
             # At first a handle that is not the newest will do: what it does not know of our own writer is a
             # conflict, the rest is none.
-            table = self._handle(newest=number > 0)
-            if table is not None and attempt.landed(table):
-                return True
-            if table is not None and self._has(table, writer, segment):
-                return False
-            if attempt.commit(table, schema, actions, [Transaction(writer, segment)]):
-                return True
+            with until_gone(self):
+                table = self._handle(newest=number > 0)
+                if table is not None and attempt.landed(table):
+                    return True
+                if table is not None and self._has(table, writer, segment):
+                    return False
+                if attempt.commit(table, schema, actions, [Transaction(writer, segment)]):
+                    return True
         raise self._busy()
 
     def replace(self, old: Sequence[str], new: Sequence[DataFile], *, new_data: bool = False) -> bool:
@@ -269,20 +267,21 @@ class DeltaLog:
         attempt = Attempt(self)
         self.sweeping.note_replaced()
         for _ in range(_ATTEMPTS):
-            table = self._handle()
-            if table is None:
-                return False
-            if attempt.landed(table):
-                return True
-            if not set(FileSet.of(table).names.to_pylist()).issuperset(old):
-                return False
-            now = int(time.time() * 1000)
-            gone = [RemoveAction(name, data_change=new_data, deletion_timestamp=now) for name in old]
-            actions: list[AddAction | RemoveAction] = [file.action(new_data=new_data) for file in new]
-            # delta-rs lets two commits remove one file. A number that all of them raise makes them conflict.
-            turn = Transaction(_REWRITES, (self.transactions.last(table, _REWRITES) or 0) + 1)
-            if attempt.commit(table, None, [*actions, *gone], [turn]):
-                return True
+            with until_gone(self):
+                table = self._handle()
+                if table is None:
+                    return False
+                if attempt.landed(table):
+                    return True
+                if not set(FileSet.of(table).names.to_pylist()).issuperset(old):
+                    return False
+                now = int(time.time() * 1000)
+                gone = [RemoveAction(name, data_change=new_data, deletion_timestamp=now) for name in old]
+                actions: list[AddAction | RemoveAction] = [file.action(new_data=new_data) for file in new]
+                # delta-rs lets two commits remove one file; a number that all raise makes them conflict.
+                turn = Transaction(_REWRITES, (self.transactions.last(table, _REWRITES) or 0) + 1)
+                if attempt.commit(table, None, [*actions, *gone], [turn]):
+                    return True
         raise self._busy()
 
     def _busy(self) -> Unavailable:
@@ -386,6 +385,7 @@ class DeltaLog:
     # Upkeep
     # ----------------------------------------------------------------------------------------------------
 
+    @rereading
     def sweep(self, keep_s: float, now: float) -> int:
         """Delete what no version needs any more (``Sweeping.sweep``); return how many files that were."""
         table = self._handle()
