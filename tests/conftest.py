@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SKIPPED: Final = pytest.StashKey[list[tuple[str, str]]]()
+SLOW_LIMIT_S: Final = 1_200.0
+"""After this long a slow test hangs: one that takes a minute alone takes ten on a machine that is busy."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SKIPPED] = []
     config.pluginmanager.register(_Skips(config), "no-skips")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
 
 
 class _Skips:

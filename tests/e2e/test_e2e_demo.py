@@ -14,7 +14,7 @@ import pytest
 
 from addon.cli.ports import Ports, suggest_base
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.timeout(900)]
 
 
 def argv(base: int, *more: str) -> list[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Sluice
 
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
 
 HITS = 20
 PROGRAM = """

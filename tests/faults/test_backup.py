@@ -168,7 +168,7 @@ def slow(*kinds: Sequence[str]) -> Any:
     return pytest.param(*kinds, marks=pytest.mark.slow, id="-to-".join("+".join(kind) for kind in kinds))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "other_kind"),
     [
