@@ -64,17 +64,18 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     `churn_rate` is churned / previous_active, a fraction, NULL when nobody was active before. A period in
     which nobody was active has a row with zeros. Rows after the period of `data_through` do not count.
     `mature` is false for the period of `data_through` when neither it nor any row reaches its last second:
-    who is missing there may still come. There are no ties: a user counts once for each period.
+    who is missing there may still come. Rows that make nobody active (other events, refunds) say how far the
+    data reaches, too. There are no ties: a user counts once for each period.
     """
-    relation = "events"
+    table = relation = "events"
     if "events" not in present:
-        relation = "churn_purchases"
+        table, relation = "transactions", "churn_purchases"
         engine.view(relation, query("churn", "purchases"))
         if parameters.event is not None:
             raise ParameterError("parameter event: transactions have no events; leave it out")
     given = (parameters.data_through, parameters.from_)
-    cal = calendar(engine, parameters.period, parameters.zone, relation, *given)
-    first, last, ended = _bounds(engine, parameters, cal, relation)
+    cal = calendar(engine, parameters.period, parameters.zone, table, *given)
+    first, last, ended = _bounds(engine, parameters, cal, table)
     engine.materialize(
         "churn_active",
         query(
@@ -109,10 +110,10 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
 
 def _bounds(
-    engine: Engine, parameters: Parameters, cal: Calendar, relation: str
+    engine: Engine, parameters: Parameters, cal: Calendar, table: str
 ) -> tuple[int | None, int, bool]:
     """The first period reported, the last one, and whether the data reaches the last one's end."""
-    latest = engine.collect(query("staging", "latest", relation=relation)).to_pylist()[0]["latest"] or 0
+    latest = engine.collect(query("staging", "latest", relation=table)).to_pylist()[0]["latest"] or 0
     second = latest
     if parameters.data_through is not None:
         second = cal.moment(parameters.data_through, end_of_day=True)
@@ -131,7 +132,7 @@ def _bounds(
 
 ANALYSIS = Analysis(
     name="churn",
-    version=1,
+    version=2,
     summary="who is new, who stayed, who came back and who is gone, period by period",
     inputs=(
         dataclasses.replace(EVENTS, required=False),

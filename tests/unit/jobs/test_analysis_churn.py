@@ -61,7 +61,14 @@ def test_purchases_are_activity_and_refunds_are_none(run: Any) -> None:
         {"customer_id": "d", "time": 0, "amount_minor": 0},
     ]
     found = run("churn", {"transactions": rows}).tables["churn"].to_pylist()
-    assert [(row["active"], row["churned"], row["churn_rate"]) for row in found] == [(2, 0, None)]
+    flows = [(row["active"], row["churned"], row["churn_rate"], row["mature"]) for row in found]
+    # the refund is no activity, but the data reaches to it: who did not buy by then is gone
+    assert flows == [(2, 0, None, True), (0, 2, 1.0, False)]
+
+
+def test_refunds_alone_make_nobody_active(run: Any) -> None:
+    rows = [{"customer_id": "c", "time": 0, "amount_minor": -5}]
+    assert run("churn", {"transactions": rows}).tables["churn"].num_rows == 0
 
 
 def test_only_the_named_event_makes_a_user_active(run: Any) -> None:
