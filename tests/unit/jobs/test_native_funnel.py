@@ -207,7 +207,7 @@ def test_a_missing_library_is_told_once_and_sql_takes_its_place(
     finally:
         library_module.library.cache_clear()
     assert found.tables["funnel"]["entities"].to_pylist() == [1, 1]
-    assert [record.message for record in caplog.records if record.name == "jobs.native.library"] == [told]
+    assert [record.getMessage() for record in caplog.records if record.name == "jobs.native.library"] == [told]
 
 
 @pytest.mark.usefixtures("native")
