@@ -254,11 +254,12 @@ def _by_own_names(fields: Mapping[str, dataclasses.Field[Any]], given: Mapping[s
     """The given values under the parameters' own names."""
     names = {alias: name for name, field in fields.items() for alias in spec_of(field).aliases}
     renamed: dict[str, Any] = {}
+    given_as: dict[str, str] = {}
     for name, value in given.items():
         own = names.get(name, name)
         if own in renamed:
-            raise ParameterError(f"parameter {own} is given twice, also as {name}; give it once")
-        renamed[own] = value
+            raise ParameterError(f"parameter {own} is given twice, as {given_as[own]} and {name}; give it once")
+        renamed[own], given_as[own] = value, name
     return renamed
 
 

@@ -138,7 +138,7 @@ def test_parameters_answer_to_the_names_of_the_definitions(run: Any) -> None:
     assert by_alias.manifest["params"]["window"] == 60
     window = next(entry for entry in describe(find("funnel"))["parameters"] if entry["name"] == "window")
     assert "W" in window["aliases"]
-    with pytest.raises(ParameterError, match="window is given twice"):
+    with pytest.raises(ParameterError, match="window is given twice, as W and window"):
         run("funnel", {"events": events}, {"steps": ["e"], "W": 60, "window": 60})
 
 
