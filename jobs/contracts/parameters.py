@@ -258,7 +258,8 @@ def _by_own_names(fields: Mapping[str, dataclasses.Field[Any]], given: Mapping[s
     for name, value in given.items():
         own = names.get(name, name)
         if own in renamed:
-            raise ParameterError(f"parameter {own} is given twice, as {given_as[own]} and {name}; give it once")
+            both = f"{given_as[own]} and {name}"
+            raise ParameterError(f"parameter {own} is given twice, as {both}; give it once")
         renamed[own], given_as[own] = value, name
     return renamed
 
