@@ -107,6 +107,7 @@ class Scene:
     """Two nodes and a table of some versions, anew for each run: ``held`` ones of one's own, then others'."""
 
     def __init__(self, servers: Servers, folder: Path, held: int, others: int) -> None:
+        folder = folder.with_name(f"{folder.parent.name}-{folder.name}")  # it is the name in the store too
         folder.mkdir()
         self.proxy = servers.proxy
         self.node = Node(servers.server, servers.proxy.url, folder, "node")
@@ -128,10 +129,8 @@ class Scene:
         self.proxy.begin(steps)
         try:
             call(self.node)
-        except NotFound:
-            pass
-        except Unavailable as error:
-            if not error.hint:
+        except (NotFound, Unavailable) as error:
+            if not steps or (isinstance(error, Unavailable) and not error.hint):
                 raise
         count = self.proxy.count
         self.proxy.begin({})
