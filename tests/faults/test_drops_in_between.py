@@ -153,9 +153,13 @@ CASES = [pytest.param((_commit, 1, 0, False), id="commit-1-0-whole")] + [
         id=f"{call.__name__[1:]}-{held}-{others}-{'parts' if parts else 'whole'}",
         marks=pytest.mark.slow,
     )
-    for call in (_commit, _read, _compact, _pin, _sweep)
-    for held, others in ((3, 0), (0, 3), (3, 2))
-    for parts in (False, True)
+    for calls, held, others, parts in (
+        ((_commit, _read, _compact, _pin, _sweep), 3, 0, False),
+        ((_commit, _read, _compact, _pin, _sweep), 3, 2, False),
+        ((_commit, _read), 0, 3, False),
+        ((_commit, _read), 3, 2, True),
+    )
+    for call in calls
 ]
 
 
