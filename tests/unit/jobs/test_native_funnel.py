@@ -207,7 +207,8 @@ def test_a_missing_library_is_told_once_and_sql_takes_its_place(
     finally:
         library_module.library.cache_clear()
     assert found.tables["funnel"]["entities"].to_pylist() == [1, 1]
-    assert [record.getMessage() for record in caplog.records if record.name == "jobs.native.library"] == [told]
+    said = [record.getMessage() for record in caplog.records if record.name == "jobs.native.library"]
+    assert said == [told]
 
 
 @pytest.mark.usefixtures("native")
