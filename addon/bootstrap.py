@@ -273,7 +273,7 @@ class Addon:
             audit=audit,
             runner=self._runner,
             bulk=self._bulk,
-            schedules=Schedules(schedules, clock, self._reports.reports.get),
+            schedules=Schedules(schedules, clock, self._reports.reports.get, catalog),
             scheduler=self._scheduler,
             reports=self._reports,
             query=query,

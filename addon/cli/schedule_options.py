@@ -47,7 +47,10 @@ Analysis = Annotated[str | None, typer.Option("--analysis", help="The analysis t
 Report = Annotated[str | None, typer.Option("--report", help="The report that it runs.")]
 ParamsOption = Annotated[
     str | None,
-    typer.Option("--params", help='Of an analysis: a JSON object {"inputs": {TABLE: SQL}, "params": {}}.'),
+    typer.Option(
+        "--params",
+        help='Of an analysis, JSON: {"tables": {INPUT: TABLE}, "inputs": {INPUT: SQL}, "params": {}}.',
+    ),
 ]
 Delay = Annotated[int | None, typer.Option("--delay", help="Seconds from a slot to the start of its job.")]
 Priority = Annotated[int | None, typer.Option("--priority", help="-2 (last) to 2 (first).")]

@@ -241,11 +241,12 @@ class AnalysisExecution:
             QueryFailed: an input or the analysis failed, or was killed.
         """
         place = self._scratch / str(account.id) / f"{job.id}.{job.epoch}"
-        params = job.request.params
+        request = await self._service.begin(job.request)
+        params = request.params
         pins = Pins(named_pins(account.id, params))
         at = params.get("again", {}).get("at", self._service.now())
         report = self._reporter(job)
-        done = await self._computation.run(account, job.request, place, pins, at=at, kill=kill, report=report)
+        done = await self._computation.run(account, request, place, pins, at=at, kill=kill, report=report)
         await report("writing", _WRITTEN)
         main = place / "out" / f"{main_output(params['name'], place / 'out')}.parquet"
         path = result_file(self._results, account.id, job.id, job.epoch)

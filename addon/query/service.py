@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from addon.query.compiler import Compiler
 from addon.query.deletes import FILE, ROW, places_query
 from addon.query.dialects import CompiledQuery, result_type
+from addon.query.later_inputs import begun
 from addon.query.pins import Pins
 from addon.query.pruning import LAST
 from addon.query.shown import expired_before, table_view
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from addon.models.accounts import Account, Identity
     from addon.models.catalog import TableInfo
     from addon.models.ingest import Ingestor, Warehouse
+    from addon.models.jobs import JobRequest
     from addon.models.objects import Lease
     from addon.models.tables import Snapshot, TableRef
     from addon.query.as_of import AsOf
@@ -200,6 +202,17 @@ class QueryService:
             QueryFailed: it failed, was killed, or took longer than the plan allows.
         """
         return await self.run_prepared(account, await self.prepare(account, query), result_fd, kill)
+
+    async def begin(self, request: JobRequest) -> JobRequest:
+        """Return an analysis' request with every input as SQL, made from the tables as they are now.
+
+        Raises:
+            UserError: a table is not there, or is not what the analysis reads.
+        """
+        if "tables" not in request.params:
+            return request
+        await self._ingestor.flush(request.account_id)  # what was acked may make a table, or a column
+        return replace(request, params=await asyncio.to_thread(begun, request, self._catalog))
 
     async def prepare(self, account: Account, query: Query, pins: Pins | None = None) -> Prepared:
         """Check and translate a query and pin its tables, at the versions of ``pins`` where it has them.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from addon.models.schedules import MAX_CATCH_UP, REPORT, ScheduleSpec
 from addon.models.tables import check_name
-from addon.query.analysis_request import check_request
 from addon.query.dialects import DIALECTS
+from addon.query.later_inputs import kept_request
 from addon.query.saved_runs import ANALYSIS
 from addon.schedules.cron import Cron
 from platform_core.base.errors import InvalidInput, TooLarge
@@ -20,7 +20,7 @@ DEFAULT_CATCH_UP: Mapping[str, int] = {REPORT: 1}
 """How many missed slots run by job type, where the user does not say: of reports, the newest one."""
 OTHERS_CATCH_UP = 24
 """The same for the other types: each of their slots may fill a part of a table of its own."""
-ANALYSIS_FIELDS = frozenset({"inputs", "params", "engine", "dialect", "pin", "snapshots"})
+ANALYSIS_FIELDS = frozenset({"inputs", "tables", "params", "engine", "dialect", "pin", "snapshots"})
 """What the params of a scheduled analysis may hold; the rest is the schedule's own, or is no schedule's."""
 MAX_NAME = 255
 MAX_QUERY = 1 << 20
@@ -91,7 +91,7 @@ def _check_params(spec: ScheduleSpec) -> None:
                 f"The params of a scheduled analysis have no field {unknown[0][:80]!r}.",
                 hint=f"They have {', '.join(sorted(ANALYSIS_FIELDS))}.",
             )
-        check_request(spec.query, spec.params)
+        kept_request(spec.query, spec.params)
     elif spec.params:
         raise InvalidInput(
             f"A schedule of the type {spec.type} takes no params.",

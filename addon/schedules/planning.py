@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from addon.models.jobs import JobRequest
 from addon.models.schedules import SlotPlan
-from addon.query.analysis_request import check_request
+from addon.query.later_inputs import kept_request
 from addon.query.saved_runs import ANALYSIS
 from addon.schedules.cron import Cron
 from platform_core.base.errors import UserError
@@ -64,7 +64,7 @@ def _params(spec: ScheduleSpec) -> Mapping[str, Any]:
     if spec.type != ANALYSIS:
         return spec.params
     try:
-        return check_request(spec.query, spec.params)
+        return kept_request(spec.query, spec.params)
     except UserError as error:  # it was right when it was scheduled; the job shall say what is wrong now
         _log.warning(ANALYSIS_CHANGED, analysis=spec.query, error=str(error))
         return {"name": spec.query, "inputs": {}, "params": {}, "engine": "duckdb", "dialect": "duckdb"}

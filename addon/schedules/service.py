@@ -7,6 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from addon.models.schedules import REPORT
+from addon.query.later_inputs import check_tables
+from addon.query.saved_runs import ANALYSIS
 from addon.schedules.checks import check_spec
 from addon.schedules.cron import LATEST, Cron
 from addon.schedules.planning import first_slot, job_of
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from addon.models.accounts import Account
     from addon.models.jobs import Job
     from addon.models.schedules import Schedule, ScheduledRun, ScheduleSpec
+    from addon.store.catalog import SqlCatalog
     from addon.store.schedules import ScheduleStore
     from platform_core.base.clock import Clock
 
@@ -39,8 +42,13 @@ class Schedules:
         store: ScheduleStore,
         clock: Clock,
         find_report: FindReport | None = None,
+        catalog: SqlCatalog | None = None,
     ) -> None:
-        """Without ``find_report``, any report may be named. Who changes something wakes the scheduler."""
+        """Without ``find_report``, any report may be named; without ``catalog``, an analysis any table.
+
+        Who changes something wakes the scheduler.
+        """
+        self._catalog = catalog
         self._store = store
         self._clock = clock
         self._find_report = find_report
@@ -89,6 +97,8 @@ class Schedules:
         check_spec(spec, self._clock.now())
         if spec.type == REPORT and self._find_report is not None:
             self._find_report(account, spec.query)
+        if spec.type == ANALYSIS and self._catalog is not None:
+            check_tables(spec.query, spec.params, self._catalog, account.id, spec.database)
 
     def delete(self, account: Account, name: str) -> Schedule:
         """Delete a schedule; jobs that it issued stay.

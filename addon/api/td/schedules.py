@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
@@ -18,6 +18,10 @@ from addon.schedules.cron import LATEST
 from addon.schedules.service import MAX_RUNS
 from platform_core.base.clock import iso8601
 from platform_core.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from addon.api.services import Services
+    from addon.models.accounts import Identity
 
 router = APIRouter(prefix="/v3/schedule")
 _MAX_PAGE = 1_000
@@ -48,6 +52,7 @@ async def create(name: str, identity: Master, rooms: Rooms, params: Parameters) 
                 identity.account.id
             )  # a log line that was acked may be about to make it
             await asyncio.to_thread(rooms.catalog.require_database, identity.account.id, database)
+    await _settle(given, identity, rooms)
     made = await asyncio.to_thread(rooms.schedules.create, identity.account, spec)
     rooms.scheduler.wake()
     return schedule_json(made, identity.account)
@@ -76,6 +81,7 @@ async def update(name: str, identity: Master, rooms: Rooms, params: Parameters) 
     changes = _given(params)
     if "database" in changes:
         await asyncio.to_thread(rooms.catalog.require_database, identity.account.id, changes["database"])
+    await _settle(changes, identity, rooms)
     changed = await asyncio.to_thread(rooms.schedules.update, identity.account, name, changes)
     rooms.scheduler.wake()
     return schedule_json(changed, identity.account)
@@ -111,6 +117,12 @@ def history(name: str, identity: Reader, rooms: Rooms, params: Parameters) -> di
     runs, total = rooms.schedules.history(identity.account, name, first, last)
     shown = [run_json(run, identity.account, rooms.public_url) for run in runs]
     return {"history": shown, "count": total, "from": first, "to": last}
+
+
+async def _settle(given: dict[str, Any], identity: Identity, rooms: Services) -> None:
+    """Where tables are named as an analysis' inputs, let them have the columns of what was acked."""
+    if given.get("params", {}).get("tables"):
+        await rooms.ingestor.flush(identity.account.id)
 
 
 def _given(params: Params) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from addon.models.jobs import Job, JobOutcome, JobRequest, JobState
 from addon.query.analysis import AnalysisExecution
 from addon.query.analysis_inputs import resolved_inputs
 from addon.query.analysis_request import check_request
+from addon.query.later_inputs import kept_request
 from addon.query.results import rows
 from addon.query.run_pins import RunPins
 from addon.query.saved_runs import ANALYSIS
 from jobs.registry import find
-from platform_core.base.errors import NotFound
+from platform_core.base.errors import InvalidInput, NotFound
 from tests.unit.addon.query.table_rig import Rig, table_rig
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ async def _run(rig: Rig, body: dict[str, Any]) -> tuple[Job, JobOutcome]:
     )
     if "from_manifest" not in body:
         body = resolved_inputs(find("ranking"), body, rig.catalog, rig.account.id, "shop")
-    params = check_request("ranking", body)
+    return await _execute(rig, execution, check_request("ranking", body))
+
+
+async def _execute(rig: Rig, execution: AnalysisExecution, params: dict[str, Any]) -> tuple[Job, JobOutcome]:
     rig.queue.issue(JobRequest(rig.account.id, ANALYSIS, "shop", "analysis ranking", 9, params))
     job = rig.queue.claim("w")
     assert job is not None
@@ -107,5 +111,24 @@ def test_an_empty_table_and_wrong_types_end_in_words_not_numbers(tmp_path: Path)
             _, outcome = await _run(rig, {"inputs": {"items": nothing}})
             assert (outcome.state, outcome.num_records) == (JobState.SUCCESS, 0)
             assert json.loads(outcome.cmdout)["rows_in"] == {"items": 0}
+
+    asyncio.run(play())
+
+
+def test_tables_of_a_later_run_are_looked_up_when_it_begins(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with table_rig(tmp_path) as rig:
+            assert rig.sandbox is not None
+            places = rig.home / "scratch", rig.home / "results"
+            execution = AnalysisExecution(rig.service, rig.sandbox, *places, _pins(rig), rig.queue)
+            rig.put('{"n":1,"time":1700000000}')
+            kept = kept_request("ranking", {"tables": ITEMS, "params": {"top": 2}, "snapshots": {}})
+            with pytest.raises(InvalidInput, match="no column 'a'"):
+                await _execute(rig, execution, kept)
+            rig.put('{"a":"item","n":5,"time":1700000001}')
+            _, outcome = await _execute(rig, execution, kept)
+            entry = json.loads(outcome.cmdout)["inputs"]["items"]
+            assert '"a" AS "item"' in entry["sql"]
+            assert entry["tables"][0]["table"] == "events"
 
     asyncio.run(play())

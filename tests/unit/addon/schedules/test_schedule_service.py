@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from addon.models.accounts import PLANS
+from addon.models.tables import TableRef
 from addon.schedules.service import Schedules
-from addon.store.accounts import PLANS
+from addon.store.catalog import SqlCatalog
 from platform_core.base.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from tests.unit.addon.schedules.rig import START, Rig, spec
 
@@ -147,7 +149,7 @@ def test_an_analysis_that_no_longer_fits_becomes_a_job_that_says_so(
     def refuse(*_: object) -> None:
         raise InvalidInput("ranking takes other inputs now.")
 
-    monkeypatch.setattr("addon.schedules.planning.check_request", refuse)
+    monkeypatch.setattr("addon.schedules.planning.kept_request", refuse)
     rig.move_to(FIRST)
     rig.scheduler.round()
     assert rig.decided(schedule) == [FIRST]
@@ -178,3 +180,23 @@ def test_an_update_that_others_overtake_again_and_again_says_so(
     monkeypatch.setattr(rig.store, "get", lambda *_: stale)
     with pytest.raises(Unavailable, match="by others"):
         rig.schedules.update(rig.account, "s", {"delay_s": 6})
+
+
+def test_tables_of_an_analysis_are_checked_where_they_are_there_and_kept_for_when_it_runs(rig: Rig) -> None:
+    catalog = SqlCatalog(rig.database, rig.clock)
+    catalog.create_database(rig.account.id, "shop")
+    catalog.create_table(TableRef(rig.account.id, "shop", "orders"))
+    schedules = Schedules(rig.store, rig.clock, catalog=catalog)
+    fields: dict[str, Any] = {"type": "analysis", "query": "ranking", "database": "shop"}
+    for tables, why in [
+        ({"items": "orders"}, "needs item .* no column 'item'"),
+        ({"nonsense": "orders"}, "no input nonsense"),
+        ({"items": {"table": "orders", "column": {}}}, "is given as"),
+        ([], "must be objects"),
+    ]:
+        with pytest.raises(InvalidInput, match=why):
+            schedules.create(rig.account, spec(**fields, params={"tables": tables}))
+    asked = {"tables": {"items": {"table": "later", "columns": {"item": "product"}}}, "params": {"top": 3}}
+    schedules.create(rig.account, spec(**fields, params=asked))
+    ((_, job),) = schedules.run(rig.account, "s", FIRST, 1)
+    assert (job.request.params["inputs"], job.request.params["tables"]) == ({}, asked["tables"])
