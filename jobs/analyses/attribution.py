@@ -137,7 +137,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
     analysis of that name gives: its path `(unattributed)` has no touch; a channel of that name is refused.
     It has no times: lookback, touch_reuse, strict_before and the report range do not apply to it, and
     time_decay is refused.
-    Every channel, also one that only `spend` names, has a row in every model, with 0 where it earns nothing.
+    Every channel, also one that only `spend` or a path without conversions names, has a row in every model,
+    with 0 where it earns nothing; a path without conversions and nulls is none.
     `touches` and `conversions_touched` count the touches left after the steps above. `roas` is value_minor /
     spend_minor, NULL without spend. attribution_touches has no rows for markov, whose credits belong to no
     single touch.
@@ -159,7 +160,7 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
 ANALYSIS = Analysis(
     name="attribution",
-    version=3,
+    version=4,
     summary="conversions and their value shared among channels, by several models",
     inputs=(TOUCHES, CONVERSIONS, PATHS, SPEND, IDENTITY_EDGES),
     outputs=(

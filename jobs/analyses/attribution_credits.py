@@ -43,7 +43,7 @@ def build(engine: Engine, parameters: Parameters, *, aggregated: bool, has_spend
 def _touches(engine: Engine, parameters: Parameters, *, aggregated: bool, has_lists: bool) -> None:
     """The paths' touches in order, and the distinct channels of each path."""
     if aggregated:
-        journeys.from_paths(engine, with_nulls="markov" in parameters.models)
+        journeys.from_paths(engine)
     else:
         journeys.from_touches(engine, parameters, with_users=parameters.nulls == "users")
     collapse, shapley = parameters.repeats == "collapse", "shapley" in parameters.models

@@ -76,10 +76,10 @@ def from_touches(engine: Engine, parameters: JourneyParameters, *, with_users: b
     engine.view("attribution_eligible", eligible)
 
 
-def from_paths(engine: Engine, *, with_nulls: bool = False) -> None:
-    """Journeys of the aggregated input `paths`; with_nulls keeps those that only ended in nothing.
+def from_paths(engine: Engine) -> None:
+    """Journeys of the aggregated input `paths`, those included that never converted: their channels count 0.
 
-    Counts below zero are refused.
+    Paths that nobody took are left out, counts below zero refused.
     """
     bad = engine.collect(query("staging", "negative_counts")).to_pylist()[0]["n"]
     if bad:
@@ -89,7 +89,6 @@ def from_paths(engine: Engine, *, with_nulls: bool = False) -> None:
         "journeys_from_paths",
         number=engine.dialect.surrogate("label"),
         value_type=value_type(engine, "paths"),
-        kept="SUM(conversions) > 0" + (" OR SUM(nulls) > 0" if with_nulls else ""),
     )
     engine.materialize("attribution_journeys", journeys)
     parts = engine.dialect.split_table("attribution_journeys", "label", ">")

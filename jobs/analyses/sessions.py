@@ -88,7 +88,8 @@ def compute(engine: Engine, parameters: Parameters, present: Present) -> dict[st
 
     A session starts at the user's first event and after a pause of more than `timeout` seconds; a pause
     equal to it stays inside. Optionally it also starts when the UTC day changes, or when an event carries
-    another utm_campaign than the last event that carried one. Events at the same second are ordered by seq.
+    another utm_campaign than the last event that carried one, a user's first campaign included. Events at the
+    same second are ordered by seq.
 
     `session_id` is user, start time and index joined by colons; the index counts from 1 in the report range
     [from, to). `duration_s` is the last time minus the first, 0 for one event. `channel` is that of the
@@ -158,7 +159,7 @@ _CHANNEL_JOIN = (
 
 ANALYSIS = Analysis(
     name="sessions",
-    version=2,
+    version=3,
     summary="each user's events cut into sessions, with entry, exit, channel and conversion",
     inputs=(EVENTS, CHANNEL_SOURCES, IDENTITY_EDGES),
     outputs=(

@@ -53,7 +53,7 @@ FROM (
         SELECT COALESCE(NULLIF(path, '(unattributed)'), '') AS label, conversions, COALESCE(nulls, 0) AS nulls, value_minor FROM paths
     ) AS named
     GROUP BY label
-    HAVING $kept
+    HAVING SUM(conversions) > 0 OR SUM(nulls) > 0 OR SUM(COALESCE(value_minor, 0)) <> 0
 ) AS grouped
 
 -- name: touches_from_paths

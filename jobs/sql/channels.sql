@@ -1,5 +1,5 @@
 -- name: normalized
--- Lower-case, trimmed, empty as NULL; the referrer's host without port and www., and NULL when it is our own.
+-- Lower-case, trimmed, empty as NULL; the referrer's host without user, port and www.; NULL when it is our own.
 SELECT
     user_id, time, seq, channel,
     NULLIF(LOWER(TRIM(utm_source)), '') AS utm_source,
@@ -14,8 +14,11 @@ FROM (
         *,
         NULLIF(
             regexp_replace(
-                split_part(split_part(
-                    regexp_replace(LOWER(TRIM(referrer)), '^[a-z][a-z0-9+.-]*://', ''), '/', 1), ':', 1),
+                split_part(regexp_replace(
+                    split_part(split_part(split_part(
+                        regexp_replace(LOWER(TRIM(referrer)), '^([a-z][a-z0-9+.-]*:)?//', ''),
+                        '/', 1), '?', 1), '#', 1),
+                    '^.*@', ''), ':', 1),
                 '^www[.]', ''),
             '') AS host
     FROM $relation

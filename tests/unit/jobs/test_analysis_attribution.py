@@ -155,7 +155,22 @@ def test_aggregated_paths_are_weighted_by_their_conversions(run: Any) -> None:
         ("a", 4.0, 32.0, 4),
         ("(unattributed)", 2.0, 5.0, 0),
         ("b", 0.0, 0.0, 4),
+        ("z", 0.0, 0.0, 0),
     ]
+
+
+def test_a_channel_that_only_lost_has_a_row_whatever_models_are_asked_for(run: Any) -> None:
+    paths = [
+        {"path": "a", "conversions": 2, "value_minor": 30, "nulls": 0},
+        {"path": "lost", "conversions": 0, "value_minor": 0, "nulls": 3},
+        {"path": "idle", "conversions": 0, "value_minor": 0, "nulls": 0},
+    ]
+    for models in (["linear"], ["shapley", "markov"]):
+        rows = run("attribution", {"paths": paths}, {"models": models}).tables["attribution"].to_pylist()
+        found = {(row["model"], row["channel"]): row["conversions"] for row in rows}
+        assert found == {
+            (model, channel): credit for model in models for channel, credit in (("a", 2.0), ("lost", 0.0))
+        }
 
 
 def test_single_touch_credits_add_up_to_the_summary(run: Any) -> None:

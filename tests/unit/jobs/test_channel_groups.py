@@ -6,6 +6,8 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.unit.jobs.conftest import Run
 
@@ -141,3 +143,20 @@ def test_every_combination_of_tags_click_ids_and_referrers_is_named_by_the_first
     assert len(set(named.values())) == 19
     shipped = run("sessions", {"events": rows}, {"own_hosts": [OWN]}).tables["sessions"]
     assert shipped["channel"].to_pylist() == found["channel"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    "referrer",
+    [
+        "https://www.google.com/search?q=a",
+        "//google.com/search",
+        "https://google.com?q=a/b",
+        "https://google.com#top",
+        "HTTP://me:secret@Google.com:8080/x@y",
+        "google.com",
+    ],
+)
+def test_a_referrer_s_host_is_found_in_every_form_of_an_address(run: Run, referrer: str) -> None:
+    events = [{"user_id": "u", "time": 1, "seq": 1, "event": "landing", "referrer": referrer}]
+    tables = run("sessions", {"events": events}, {}).tables
+    assert tables["sessions"]["channel"].to_pylist() == ["organic_search"]
