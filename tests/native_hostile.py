@@ -1,4 +1,4 @@
-"""Random funnels and bitmaps for a checked library, in memory of just their size.
+"""Random funnels, purchases and bitmaps for a checked library, in memory of just their size.
 
 ``python -m tests.native_hostile LIBRARY --rounds N``. Run as a program, with a library that was compiled with
 sanitizers; nothing but malloc is behind any byte.
@@ -16,6 +16,7 @@ import pyarrow as pa
 from jobs.native.bitmap import all_differ
 from jobs.native.funnel import TIES, FunnelKernel
 from jobs.native.library import load
+from jobs.native.purchases import summed_purchases
 
 
 def batch(rng: random.Random, steps: int, rows: int) -> pa.RecordBatch:
@@ -35,6 +36,18 @@ def batch(rng: random.Random, steps: int, rows: int) -> pa.RecordBatch:
     )
 
 
+def _purchases(rng: random.Random) -> pa.RecordBatch:
+    """Purchases of the same users."""
+    events = batch(rng, 1, rng.choice((0, 1, 20_000)))
+    return pa.RecordBatch.from_pydict(
+        {
+            "customer_id": events.column("entity_id"),
+            "period": pa.array([rng.randrange(-9, 90) for _ in range(events.num_rows)], pa.int32()),
+            "amount_minor": events.column("time"),
+        }
+    )
+
+
 def main() -> int:
     """Run the rounds; a byte too far ends the process."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -50,6 +63,8 @@ def main() -> int:
             kernel.add(batch(rng, steps, rng.choice((0, 1, 20_000))) for _ in range(rng.randrange(1, 4)))
             kernel.compute()
             chains += kernel.chains().num_rows
+        bought = [_purchases(rng) for _ in range(rng.randrange(1, 4))]
+        summed_purchases(library, lambda bought=bought: bought, rng.choice((1, 2, 600)))
         values = [rng.randrange(-70, 70) for _ in range(rng.randrange(1, 40))]
         low, high = rng.choice(((min(values), max(values)), (0, 63), (-64, -1)))
         all_differ(library, [pa.RecordBatch.from_pydict({"seq": values})], low, high)

@@ -13,9 +13,14 @@ from jobs.contracts.errors import ParameterError
 from jobs.contracts.parameters import choice, integer, moment, optional, parameter, zone
 from jobs.contracts.tables import OutputTable, bigint, double, varchar
 from jobs.engine.text import literal, query
+from jobs.native.library import library
+from jobs.native.purchases import BYTES_OF_ROW, summed_purchases
 
 if TYPE_CHECKING:
     from jobs.engine.port import Engine
+
+#: Small enough to be in the processor's cache still when the kernel reads what the engine has written.
+_BATCH_ROWS = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,21 +120,35 @@ def _until(cal: Calendar, day: int) -> str:
 def _summarise(  # noqa: PLR0917 - what a summary is made of
     engine: Engine, parameters: Parameters, cal: Calendar, day: int, name: str, until: str
 ) -> None:
-    engine.view(
-        f"{name}_periods", query("customers", "purchase_periods", period=cal.index("time"), until=until)
-    )
+    _know(engine, cal, f"{name}_known", until)
     utc = Calendar(cal.dialect, parameters.unit, UTC_ONLY)
     engine.view(
         name,
         query(
             "customers",
             "summary",
-            periods=f"{name}_periods",
+            known=f"{name}_known",
             multiplier=literal(parameters.freq_multiplier),
             last_period=literal(utc.period_of(day * SECONDS_PER_DAY)),
             unit=literal(parameters.unit),
         ),
     )
+
+
+def _know(engine: Engine, cal: Calendar, known: str, until: str) -> None:
+    """Every customer's periods as a relation: by the compiled kernel where rows stream, else by SQL."""
+    period = cal.index("time")
+    kernel = library() if engine.dialect.has_asof_join else None
+    if kernel is None:
+        periods = f"{known}_periods"
+        engine.view(periods, query("customers", "purchase_periods", period=period, until=until))
+        engine.view(known, query("customers", "known", periods=periods))
+        return
+    rows = engine.collect(query("staging", "count", relation="transactions")).to_pylist()[0]["n"]
+    passes = 1 + rows * BYTES_OF_ROW // max(engine.spare_memory, 1)
+    purchases = query("customers", "purchases", period=period, until=until)
+    found = summed_purchases(kernel, lambda: engine.stream(purchases, _BATCH_ROWS, ahead=False), passes)
+    engine.register_arrow(known, found)
 
 
 ANALYSIS = Analysis(

@@ -117,6 +117,10 @@ class Engine(Protocol):
     def dialect(self) -> Dialect:
         """The engine's spelling of what differs."""
 
+    @property
+    def spare_memory(self) -> int:
+        """Bytes that an analysis may hold itself while the engine only streams; 0 where nobody knows."""
+
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
         """Make Parquet files, read as one table, a relation. Raises InputError when they cannot be read."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: In bytes. With what a run holds beside DuckDB it stays inside 4 GiB; more hardly makes it faster.
 DEFAULT_MEMORY = 2_500 << 20
+_UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
 _INTEGERS = {
     "TINYINT",
     "SMALLINT",
@@ -157,6 +158,14 @@ class DuckEngine:
     def dialect(self) -> DuckDialect:
         """DuckDB's spelling of what differs."""
         return self._dialect
+
+    @property
+    def spare_memory(self) -> int:
+        """Three quarters of what the database may use."""
+        # In DuckDB's spelling, like `2.4 GiB`.
+        limit = self._execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+        number, unit = str(limit).split()
+        return int(float(number) * _UNITS[unit]) * 3 // 4
 
     def register_parquet(self, name: str, files: Sequence[Path]) -> None:
         """Read Parquet files as one table; columns are matched by name."""

@@ -187,6 +187,11 @@ class SparkEngine:
         """Spark's spelling of what differs."""
         return self._dialect
 
+    @property
+    def spare_memory(self) -> int:
+        """Nothing: rows stay where the executors are."""
+        return 0
+
     # Inputs
     # ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ SOURCES = Sources(
     folder=Path(__file__).parent,
     module="jobs.native",
     what="the analyses' kernel",
-    without="computing funnels by SQL, several times slower",
+    without="computing funnels and customer summaries by SQL, several times slower",
 )
 _INT, _LONG, _POINTER = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 _CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -29,6 +29,12 @@ _CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sluice_funnel_chains": (None, (_POINTER,) * 6),
     "sluice_funnel_names": (None, (_POINTER,) * 5),
     "sluice_funnel_free": (None, (_POINTER,)),
+    "sluice_purchases_partitions": (_INT, ()),
+    "sluice_purchases_new": (_POINTER, (_INT, _INT, ctypes.c_uint64)),
+    "sluice_purchases_add": (_INT, (_POINTER, _LONG, *[_POINTER] * 4)),
+    "sluice_purchases_counts": (None, (_POINTER,) * 3),
+    "sluice_purchases_compute": (_INT, (_POINTER,) * 9),
+    "sluice_purchases_free": (None, (_POINTER,)),
 }
 
 log = logging.getLogger(__name__)

@@ -8,19 +8,33 @@ FROM (
 ) AS purchases
 GROUP BY customer_id, period
 
+-- name: purchases
+-- The columns that the compiled kernel merges into what `known` finds.
+SELECT customer_id, CAST($period AS INTEGER) AS period, amount_minor
+FROM transactions
+WHERE amount_minor >= 0 AND $until
+
+-- name: known
+-- Every customer's purchase periods, and what was spent in all but the first.
+SELECT
+    customer_id,
+    COUNT(*) AS purchases,
+    MIN(period) AS first_period,
+    MAX(period) AS last_period,
+    CAST(SUM(amount_minor) - MIN_BY(amount_minor, period) AS DOUBLE) AS repeat_minor
+FROM $periods
+GROUP BY customer_id
+
 -- name: summary
 -- What the lifetime value models read: the first period is not counted in frequency, nor in the mean.
 SELECT
     customer_id,
-    COUNT(*) - 1 AS frequency,
-    CAST(MAX(period) - MIN(period) AS DOUBLE) / $multiplier AS recency,
-    CAST($last_period - MIN(period) AS DOUBLE) / $multiplier AS T,
-    COALESCE(
-        CAST(SUM(amount_minor) - MIN_BY(amount_minor, period) AS DOUBLE) / NULLIF(COUNT(*) - 1, 0), 0e0
-    ) AS monetary_minor,
+    purchases - 1 AS frequency,
+    CAST(last_period - first_period AS DOUBLE) / $multiplier AS recency,
+    CAST($last_period - first_period AS DOUBLE) / $multiplier AS T,
+    COALESCE(repeat_minor / NULLIF(purchases - 1, 0), 0e0) AS monetary_minor,
     $unit AS unit
-FROM $periods
-GROUP BY customer_id
+FROM $known
 
 -- name: held_out
 -- Purchase periods after the calibration, and what was spent in them.
