@@ -32,7 +32,7 @@ class Interrupter(S3Proxy):
 
     def begin(self, steps: dict[int, Callable[[], None]]) -> None:
         """Count from here on."""
-        self.count, self.steps = 0, steps
+        self.count, self.steps = 0, dict(steps)
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         self.count += 1
