@@ -32,6 +32,7 @@ from addon.query.analysis import AnalysisExecution
 from addon.query.books import Books
 from addon.query.delete_job import Deleter
 from addon.query.metering import Metering
+from addon.query.report_outputs import ReportOutputs
 from addon.query.run_pins import RunPins
 from addon.query.runner import Execution, JobRunner, SqlExecution
 from addon.query.saved_runs import ANALYSIS, SavedRuns
@@ -39,7 +40,7 @@ from addon.query.service import QueryService
 from addon.query.workers import WorkerPool
 from addon.receivers.service import Receivers
 from addon.receivers.service import Rooms as ReceiverRooms
-from addon.schedules.reports.assembly import ReportPlaces, assemble_reports
+from addon.schedules.reports.assembly import FOLDER, ReportPlaces, assemble_reports
 from addon.schedules.scheduler import Scheduler
 from addon.schedules.service import Schedules
 from addon.settings import Settings
@@ -52,6 +53,7 @@ from addon.store.dropped import DroppedPlaces
 from addon.store.jobs import JobStore
 from addon.store.meters import MeterStore
 from addon.store.recent import KEEP_S
+from addon.store.reports import ReportStore
 from addon.store.resources import ResourceStore
 from addon.store.schedules import ScheduleStore
 from addon.store.table_moves import TableMoves
@@ -137,8 +139,8 @@ class Addon:
         credentials = load_credentials(folder / "credentials.json")
         self._database = open_database(settings)
         clock = SystemClock()
-        results, scratch = settings.shared / "results", settings.shared / "scratch"
-        for place in (results, scratch):
+        results, scratch, reports = (settings.shared / name for name in ("results", "scratch", FOLDER))
+        for place in (results, scratch, reports):
             place.mkdir(exist_ok=True, mode=0o700)
         own = aside or folder
         fleet = self._fleet = _fleet(settings, self._database, credentials, clock, own)
@@ -175,8 +177,9 @@ class Addon:
             clock,
             threads=settings.query_threads,
             runs=scratch,
+            reports=reports,
         )
-        saved = SavedRuns(jobs, scratch)
+        saved = SavedRuns(jobs, scratch, ReportOutputs(ReportStore(self._database, clock), reports))
         meters, self._metering = _metered(self._database, clock)
         query = QueryService(
             catalog, self._warehouse, ingestor, self._pool, clock, saved=saved, metering=self._metering

@@ -13,6 +13,7 @@ from addon.api.idempotency import issue_once
 from addon.api.td.params import Parameters, json_object
 from addon.models.jobs import Job, JobRequest
 from addon.models.schedules import REPORT
+from addon.query.saved_runs import CATALOG
 from platform_core.base.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def show_run(name: str, run_id: str, identity: Reader, rooms: Rooms) -> dict[str
     shown = _run(run, rooms.reports.outbox.of(run))
     if run.folder is not None:
         shown["report"] = dict(rooms.reports.folders.facts(run))
+        names = rooms.saved.report_outputs(rooms.jobs.get(run.account_id, run.job_id))
+        shown["outputs"] = [{"name": name, "table": f"{CATALOG}.run_{run.job_id}.{name}"} for name in names]
     return shown
 
 

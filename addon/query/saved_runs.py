@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlglot import exp
 
 from addon.models.jobs import Job, JobState
+from addon.models.schedules import REPORT
 from platform_core.base.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from addon.query.report_outputs import ReportOutputs
     from addon.store.jobs import JobStore
 
 ANALYSIS = "analysis"
 CATALOG = "runs"
 _SCHEMA = re.compile(r"^(?:run_)?(\d{1,18})$")
-_OUTPUT = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+_OUTPUT = re.compile(r"^[a-z][a-z0-9_]{0,139}$")
 _FORM = f"Write {CATALOG}.run_NUMBER.OUTPUT, for example {CATALOG}.run_42.paths."
 
 
@@ -59,8 +61,12 @@ def take_run(table: exp.Table) -> RunRef | None:
 class SavedRuns:
     """Finds the files of finished runs."""
 
-    def __init__(self, jobs: JobStore, scratch: Path) -> None:
-        """Know the runs from ``jobs``; their files lie below ``scratch``, in one folder per account."""
+    def __init__(self, jobs: JobStore, scratch: Path, reports: ReportOutputs | None = None) -> None:
+        """Know the runs from ``jobs``; their files lie below ``scratch``, in one folder per account.
+
+        ``reports`` has the outputs of reports.
+        """
+        self._reports = reports
         self._jobs = jobs
         self._scratch = scratch
 
@@ -74,15 +80,28 @@ class SavedRuns:
             return []
         return sorted(file.stem for file in self.folder(job).glob("*.parquet"))
 
+    def report_outputs(self, job: Job) -> list[str]:
+        """Return the names by which SQL reads the outputs of a report's finished run.
+
+        Raises:
+            NotFound: the run is not finished, or is not kept any more.
+        """
+        return [] if self._reports is None else list(self._reports.files(job))
+
     def file(self, account_id: int, ref: RunRef) -> Path:
         """Return the Parquet file of an output.
 
         Raises:
             NotFound: the account has no such run, it has not ended well, or it has no such output.
+            InvalidInput: several analyses of a report have it.
         """
         job = self._jobs.get(account_id, ref.run)
+        if job.request.type == REPORT and self._reports is not None:
+            return self._reports.file(job, ref.output)
         if job.request.type != ANALYSIS:
-            raise NotFound(f"Job {ref.run} is not an analysis.", hint="Only analyses are kept as tables.")
+            raise NotFound(
+                f"Job {ref.run} is no analysis and no report.", hint="Only their outputs are kept as tables."
+            )
         if job.state is not JobState.SUCCESS:
             raise NotFound(f"Run {ref.run} has no outputs: it is {job.state.value}.")
         found = self.outputs(job)

@@ -27,6 +27,7 @@ _START_TIMEOUT_S = 30.0
 _INSIDE = "/sluice-warehouse"  # names that hide no checkout or interpreter of the host
 _SPILL_INSIDE = "/sluice-spill"
 _RUNS_INSIDE = "/sluice-runs"
+_REPORTS_INSIDE = "/sluice-runs-of-reports"
 _SPILL_BYTES = 2 << 30
 _MARGIN_BYTES = 512 << 20
 _MAX_PIDS = 64
@@ -86,6 +87,8 @@ class WorkerPlace:
     threads: int
     runs: Path | None = None
     """Where the account's finished analyses are, read-only."""
+    reports: Path | None = None
+    """Where the runs of the account's reports are, read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class Worker:
         seen = [_Seen(place.folder, _INSIDE if own_files else str(place.folder))]
         if place.runs is not None:
             seen.append(_Seen(place.runs, _RUNS_INSIDE if own_files else str(place.runs)))
+        if place.reports is not None:
+            seen.append(_Seen(place.reports, _REPORTS_INSIDE if own_files else str(place.reports)))
         try:
             process = await sandbox.spawn(_spec(place, seen, spill), stderr=2, pass_fds=[theirs.fileno()])
         except BaseException:

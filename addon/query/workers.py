@@ -49,11 +49,14 @@ class WorkerPool:
         *,
         threads: int,
         runs: Path | None = None,
+        reports: Path | None = None,
     ) -> None:
         """Take the warehouse's root folder (one folder per account id below it) and a folder to spill to.
 
-        ``runs`` is where finished analyses are, again one folder per account id.
+        ``runs`` is where finished analyses are, ``reports`` where reports' runs are, again one folder per
+        account id.
         """
+        self._reports = reports
         self._runs = runs
         self._sandbox = sandbox
         self._warehouse = warehouse
@@ -112,13 +115,11 @@ class WorkerPool:
         folder, spill = self._warehouse / str(account.id), self._spill / str(account.id)
         folder.mkdir(parents=True, exist_ok=True)
         spill.mkdir(exist_ok=True, mode=0o700)
-        runs = None if self._runs is None else self._runs / str(account.id)
-        if runs is not None:
-            runs.mkdir(exist_ok=True)
+        runs, reports = (_own_folder(root, account) for root in (self._runs, self._reports))
         if os.geteuid() == 0 and self._sandbox.isolation.own_uid:
             os.chown(spill, worker_uid(account.id), worker_uid(account.id))
         worker = await Worker.start(
-            self._sandbox, WorkerPlace(account.id, folder, spill, account.plan, self._threads, runs)
+            self._sandbox, WorkerPlace(account.id, folder, spill, account.plan, self._threads, runs, reports)
         )
         tenant.all.add(worker)
         return worker
@@ -163,3 +164,12 @@ class WorkerPool:
                 await self._sweeper
         for account_id in list(self._tenants):
             await self.close_account(account_id)
+
+
+def _own_folder(root: Path | None, account: Account) -> Path | None:
+    """Return the account's folder below a root, made where it is missing."""
+    if root is None:
+        return None
+    folder = root / str(account.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -13,7 +13,9 @@ from addon.models.ingest import TABLE_ID, Batch, BodyKind
 from addon.models.jobs import JobRequest
 from addon.models.schedules import REPORT
 from addon.models.tables import TableRef
+from addon.query.report_outputs import ReportOutputs
 from addon.query.results import rows
+from addon.query.saved_runs import SavedRuns
 from addon.query.service import Query, QueryService
 from addon.query.workers import WorkerPool
 from addon.schedules.deliveries.mail import SmtpServer
@@ -22,6 +24,7 @@ from addon.store.accounts import AccountStore
 from addon.store.catalog import SqlCatalog
 from addon.store.database import Database
 from addon.store.jobs import JobStore
+from addon.store.reports import ReportStore
 from addon.store.uploads import SqlUploadLedger
 from addon.warehouse.store import DeltaWarehouse
 from platform_core.base.clock import FixedClock, SystemClock
@@ -55,11 +58,13 @@ class ReportRig:
         self.ingest = IngestService(
             home / "wal", self.warehouse, self.catalog, SqlUploadLedger(database), linger_s=0.02
         )
-        self.query = QueryService(self.catalog, self.warehouse, self.ingest, pool, self.clock)
         self.jobs = JobStore(database, self.clock)
+        kept = ReportOutputs(ReportStore(database, self.clock), home / "shared" / "reports")
+        saved = SavedRuns(self.jobs, home / "scratch", kept)
+        self.query = QueryService(self.catalog, self.warehouse, self.ingest, pool, self.clock, saved=saved)
         smtp = SmtpServer("127.0.0.1", smtp_port, "none", sender="reports@sluice.example")
         for folder in ("scratch", "shared"):
-            (home / folder).mkdir()
+            (home / folder).mkdir(exist_ok=True)
         places = ReportPlaces(
             home / "shared", home / "scratch", "http://sluice.example", "5e" * 32, smtp, None, "", ""
         )
@@ -122,7 +127,8 @@ async def report_rig(home: Path, smtp_port: int) -> AsyncIterator[ReportRig]:
     sandbox = SpawnerSandbox()
     await sandbox.start()
     (home / "warehouse").mkdir()
-    pool = WorkerPool(sandbox, home / "warehouse", home / "spill", SystemClock(), threads=1)
+    kept = home / "shared" / "reports"
+    pool = WorkerPool(sandbox, home / "warehouse", home / "spill", SystemClock(), threads=1, reports=kept)
     await pool.start()
     rig = ReportRig(home, smtp_port, pool, database, sandbox)
     await rig.ingest.start()

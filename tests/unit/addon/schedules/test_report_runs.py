@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from addon.models.jobs import JobState
+from addon.models.jobs import JobRequest, JobState
 from addon.models.reports import DeliveryState, RunState
+from addon.models.schedules import REPORT
 from addon.query.worker import QueryFailed
 from platform_core.base.errors import InvalidInput, NotFound
 from tests.smtp_server import smtp_server
@@ -18,6 +19,8 @@ from tests.unit.addon.schedules.report_rig import DAY, MONDAY, ReportRig, report
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from addon.models.jobs import Job
 
 RANKING = {
     "analysis": "ranking",
@@ -108,11 +111,26 @@ async def _first_day(rig: ReportRig) -> None:
     assert "http://" not in page.replace("http://www.w3.org/", "")
     ranked = pq.read_table(rig.rooms.folders.file(run, "tables", "products.ranking.parquet")).to_pylist()
     assert [row["item"] for row in ranked] == ["a", "b", "c"]
+    await _select_from(rig, job)
     stored = await rig.ask(
         "SELECT report, report_run, slot, item, metric FROM marketing.best_sellers ORDER BY 5 DESC"
     )
     assert stored == [["daily", run.id, MONDAY + DAY, row["item"], row["metric"]] for row in ranked]
     assert list((rig.home / "scratch").rglob("*.parquet")) == []
+
+
+async def _select_from(rig: ReportRig, job: Job) -> None:
+    """The outputs are tables, by their whole names and, where one analysis has it, by their own."""
+    for name in ("products__ranking", "ranking"):
+        found = await rig.ask(f"SELECT item FROM runs.run_{job.id}.{name} ORDER BY rank")  # noqa: S608  (ours)
+        assert found == [["a"], ["b"], ["c"]]
+    with pytest.raises(NotFound, match="no output 'nothing'") as none:
+        await rig.ask(f"SELECT 1 FROM runs.run_{job.id}.nothing")  # noqa: S608  (ours)
+    assert "products__ranking" in none.value.hint
+    waiting = rig.jobs.issue(JobRequest(rig.account.id, REPORT, "", "daily", max_running=9))
+    with pytest.raises(NotFound, match="has not begun"):
+        await rig.ask(f"SELECT 1 FROM runs.run_{waiting.id}.ranking")  # noqa: S608  (ours)
+    rig.jobs.request_kill(rig.account.id, waiting.id)
 
 
 async def _second_day(rig: ReportRig) -> None:
