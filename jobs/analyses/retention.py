@@ -29,9 +29,9 @@ class Parameters(StitchParameters):
 
     mode: str = parameter("day_n", choice(*_USERS), "what counts as retained at an age")
     period: str = parameter(
-        "week",
-        choice("day", "week", "month"),
-        "the length of a cohort and of an age step",
+        None,
+        optional(choice("day", "week", "month")),
+        "the length of a cohort and of an age step; when null a week, or a day with mode rolling",
         aliases=("period_unit", "unit"),
     )
     start_event: str | None = parameter(
@@ -56,7 +56,9 @@ class Parameters(StitchParameters):
     )
 
     def __post_init__(self) -> None:
-        """Refuse rolling periods that are not days, and brackets that nobody can live through."""
+        """Choose the period; refuse rolling ones but days, and brackets that nobody can live through."""
+        if self.period is None:
+            object.__setattr__(self, "period", "day" if self.mode == "rolling" else "week")
         if self.mode == "rolling" and self.period != "day":
             raise ParameterError(
                 f"parameter period: {self.period!r} is not allowed; mode rolling counts days of 24 hours"

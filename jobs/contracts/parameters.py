@@ -20,6 +20,7 @@ from jobs.contracts.tables import MAX_TIME
 P = TypeVar("P")
 Check = Callable[[str, Any], Any]
 _KEY = "jobs.parameter"
+_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def refuse(name: str, given: Any, allowed: str) -> ParameterError:
 
 
 def integer(low: int, high: int | None = None) -> tuple[str, Check]:
-    """An integer of low..high."""
+    """An integer of low..high, and of no more than the 64 bits that engines compute with."""
     allowed = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
 
     def check(name: str, value: Any) -> int:
@@ -64,6 +65,8 @@ def integer(low: int, high: int | None = None) -> tuple[str, Check]:
             raise refuse(name, value, allowed)
         if value < low or (high is not None and value > high):
             raise refuse(name, value, allowed)
+        if value > _MOST:
+            raise refuse(name, value, f"an integer from {low} to {_MOST}")
         return value
 
     return allowed, check

@@ -122,6 +122,13 @@ def test_impossible_parameters_are_refused(run: Any, params: dict[str, Any]) -> 
         run("retention", {"events": visits(0)}, params)
 
 
+def test_rolling_ages_are_days_when_no_period_is_named_and_others_are_weeks(run: Any) -> None:
+    for mode, period in (("rolling", "day"), ("day_n", "week")):
+        found = run("retention", {"events": visits(0, 9)}, {"mode": mode})
+        assert found.manifest["params"]["period"] == period
+        assert set(found.tables["retention"]["period_unit"].to_pylist()) == {period}
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     st.lists(

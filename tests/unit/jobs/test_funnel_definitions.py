@@ -288,3 +288,17 @@ def test_a_property_that_the_file_lacks_is_refused(run: Any) -> None:
     events = [{"user_id": "u", "time": 0, "seq": 0, "event": "a"}]
     with pytest.raises(InputError, match="column price"):
         run("funnel", {"events": events}, {"steps": [{"event": "a", "where": {"price": 1}}]})
+
+
+def test_a_window_beyond_64_bits_is_refused_and_the_longest_one_is_any(run: Any) -> None:
+    last = 253_402_300_799
+    events = [
+        {"user_id": "u", "time": 0, "seq": 1, "event": "a"},
+        {"user_id": "u", "time": last, "seq": 2, "event": "b"},
+    ]
+    for mode in ("ordered", "strict", "unordered"):
+        params = {"steps": ["a", "b"], "mode": mode, "window": (1 << 63) - 1}
+        found = run("funnel", {"events": events}, params).tables["funnel"]
+        assert (found["entities"].to_pylist(), found["ttc_p50_s"].to_pylist()[1]) == ([1, 1], last)
+        with pytest.raises(ParameterError, match="parameter window: 9223372036854775808 is not allowed"):
+            run("funnel", {"events": events}, params | {"window": 1 << 63})
