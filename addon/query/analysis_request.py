@@ -27,7 +27,7 @@ ENGINES = frozenset({"duckdb", "spark"})
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 FIELDS = frozenset(
     {
-        "database", "inputs", "params", "engine", "dialect", "pin", "snapshots", "again",
+        "database", "inputs", "params", "engine", "dialect", "pin", "snapshots",
         "priority", "retry_limit", "domain_key",
     }
 )  # fmt: skip
@@ -48,11 +48,9 @@ def check_request(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     analysis = find_analysis(name)
     if "from_manifest" in body:
         body = _asked_before(analysis, body)
-    unknown = sorted(set(body) - FIELDS)
-    if unknown:
-        raise InvalidInput(
-            f"There is no field {unknown[0][:80]!r}.", hint=f"There are {', '.join(sorted(FIELDS))}."
-        )
+    elif unknown := sorted(set(body) - FIELDS):
+        there = sorted(FIELDS | {"tables", "from_manifest"})  # both are inputs by now
+        raise InvalidInput(f"There is no field {unknown[0][:80]!r}.", hint=f"There are {', '.join(there)}.")
     inputs, params, engine = body.get("inputs"), body.get("params", {}), body.get("engine", "duckdb")
     empty = not inputs and name not in FED
     if not isinstance(inputs, dict) or empty or not all(map(_is_input, inputs.items())):
@@ -220,7 +218,7 @@ def _asked_before(analysis: Analysis, body: Mapping[str, Any]) -> dict[str, Any]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(
             "from_manifest is not a manifest of an analysis of this service.",
-            hint="Send what GET /sluice/v1/analyses/{id} gives as manifest.",
+            hint="Send what GET /api/analyses/{name}/runs/{run}/manifest gives, or the number of a run.",
         ) from error
 
 

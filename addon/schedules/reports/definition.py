@@ -136,15 +136,22 @@ def _masked(settings: Mapping[str, Any], secrets: frozenset[str]) -> dict[str, A
 def _text(body: Mapping[str, Any], name: str, default: str, most: int) -> str:
     value = body.get(name, default)
     if not isinstance(value, str) or len(value) > most or not (value.isprintable()):
-        raise InvalidInput(f"parameter {name}: give up to {most} printable characters.")
+        raise InvalidInput(
+            f"parameter {name}: {_told(value)} is not allowed; give up to {most} printable characters."
+        )
     return value or default
+
+
+def _told(value: Any) -> str:
+    """What was given, cut to a length that fits a message."""
+    return repr(value)[:60]
 
 
 def _number(body: Mapping[str, Any], name: str, default: int, allowed: range) -> int:
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
         raise InvalidInput(
-            f"parameter {name}: {str(value)[:40]!r} is not allowed; give an integer from {allowed[0]} to"
+            f"parameter {name}: {_told(value)} is not allowed; give an integer from {allowed[0]} to"
             f" {allowed[-1]}."
         )
     return value
@@ -162,7 +169,10 @@ def read_period(body: Mapping[str, Any]) -> Period:
     if isinstance(given, str):
         given = {"unit": given}
     if not isinstance(given, dict):
-        raise InvalidInput('parameter period: give an object like {"unit": "day", "zone": "UTC"}.')
+        raise InvalidInput(
+            f"parameter period: {_told(given)} is not allowed; give an object like"
+            ' {"unit": "day", "zone": "UTC"}.'
+        )
     try:
         found = parse(PeriodSettings, given)
     except ParameterError as error:
@@ -177,7 +187,10 @@ def read_period(body: Mapping[str, Any]) -> Period:
 
 def _analyses(given: Any, check: Check | None) -> tuple[ReportAnalysis, ...]:
     if not isinstance(given, list) or not 1 <= len(given) <= _MOST_ANALYSES:
-        raise InvalidInput(f"parameter analyses: give a list of 1 to {_MOST_ANALYSES} analyses.")
+        told = f"a list of {len(given)}" if isinstance(given, list) else _told(given)
+        raise InvalidInput(
+            f"parameter analyses: {told} is not allowed; give a list of 1 to {_MOST_ANALYSES} analyses."
+        )
     found: list[ReportAnalysis] = []
     for number, entry in enumerate(given):
         where = f"analyses[{number}]"

@@ -103,6 +103,15 @@ def test_named_snapshots_are_the_versions_that_are_read() -> None:
             check_request("ranking", {**asked, "snapshots": wrong})
 
 
+@pytest.mark.parametrize("field", ["again", "colour"])
+def test_only_fields_that_there_are_can_be_given_and_the_answer_lists_them(field: str) -> None:
+    with pytest.raises(InvalidInput, match=f"There is no field '{field}'") as refused:
+        check_request("ranking", {"inputs": {"items": "SELECT 1"}, field: 5})
+    assert refused.value.hint is not None
+    assert "tables" in refused.value.hint
+    assert "again" not in refused.value.hint
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
