@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from addon.api.auth import Rooms, public
 from platform_core.base.errors import SluiceError
+
+if TYPE_CHECKING:
+    from addon.schedules.reports.stats import ReportStats
 
 router = APIRouter(dependencies=[Depends(public)])
 _DISK_FLOOR = 256 << 20
@@ -59,6 +62,7 @@ def metrics(rooms: Rooms) -> Response:
         lines += [f"# TYPE {metric} gauge", f"{metric} {value}"]
     lines += _receivers(rooms)
     lines += _scheduler(rooms)
+    lines += report_lines(rooms.reports.outbox.stats)
     lines += ["# TYPE sluice_audit_intact gauge", f"sluice_audit_intact {int(rooms.audit.broken is None)}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
@@ -75,6 +79,23 @@ def _scheduler(rooms: Rooms) -> list[str]:
         "# TYPE sluice_schedule_late_seconds gauge",
         f"sluice_schedule_late_seconds {stats.late_s:.3f}",
     ]
+
+
+def report_lines(stats: ReportStats) -> list[str]:
+    """Return what this process did for reports; a delivery type appears with its first attempt."""
+    outcomes = ("on_time", "late", "failed")
+    lines = [
+        "# TYPE sluice_report_runs_total counter",
+        *(f'sluice_report_runs_total{{outcome="{name}"}} {stats.runs[name]}' for name in outcomes),
+        "# TYPE sluice_report_runs_incomplete_total counter",
+        f"sluice_report_runs_incomplete_total {stats.incomplete}",
+    ]
+    types = sorted(stats.attempted)
+    for name in ("attempted", "delivered", "failed", "dead"):
+        metric, counts = f"sluice_report_deliveries_{name}_total", getattr(stats, name)
+        lines.append(f"# TYPE {metric} counter")
+        lines += [f'{metric}{{type="{one}"}} {counts[one]}' for one in types]
+    return lines
 
 
 def _by_reason(metric: str, counts: Mapping[str, int]) -> list[str]:

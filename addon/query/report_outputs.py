@@ -1,7 +1,7 @@
 """The outputs of a report's analyses as tables: of the report's job 57, ``runs.run_57.products__ranking``.
 
-``products`` is the analysis' key within the report. Where one analysis only has an output of a name, that name
-alone will do. A report's run is kept for as long as the report says (``keep_runs``).
+``products`` is the analysis' key within the report. Where one analysis only has an output of a name, that
+name alone will do. A report's run is kept for as long as the report says (``keep_runs``).
 """
 
 from __future__ import annotations

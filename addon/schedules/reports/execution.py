@@ -54,6 +54,7 @@ class ReportExecution:
         scratch: Path,
     ) -> None:
         """Work below ``scratch``, keep runs in ``folders``; ``jobs`` is told how far each has come."""
+        self.stats = outbox.stats
         self._jobs = jobs
         self._reports = reports
         self._store = store
@@ -82,13 +83,24 @@ class ReportExecution:
         if run.state is not RunState.SUCCESS:
             if run.epoch != job.epoch:
                 raise QueryFailed("killed", "Another execution of the job makes the run.")
-            run = await self._make(account, report.definition, run, kill, self._reporter(job))
+            run = await self._counted(account, report.definition, run, job, kill)
         await self._reporter(job)("delivering", _RENDERED)
         await self._outbox.attempt(run, kill)
         made = await asyncio.to_thread(self._outbox.of, run)
         old = await asyncio.to_thread(self._store.expire, account.id, run.report, report.definition.keep_runs)
         await asyncio.to_thread(self._folders.drop, account.id, old)
         return _outcome(run, made)
+
+    async def _counted(
+        self, account: Account, definition: ReportDefinition, run: ReportRun, job: Job, kill: asyncio.Event
+    ) -> ReportRun:
+        try:
+            made = await self._make(account, definition, run, kill, self._reporter(job))
+        except Exception:
+            self.stats.runs["failed"] += 1
+            raise
+        self.stats.rendered(self._jobs.now() - job.created_at, complete=not made.facts.get("incomplete"))
+        return made
 
     def _reporter(self, job: Job) -> Report:
         async def report(stage: str, percent: int) -> None:

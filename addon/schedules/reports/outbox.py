@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from addon.models.accounts import AccountState
 from addon.schedules.deliveries.port import Parcel, Refused
+from addon.schedules.reports.stats import ReportStats
 from platform_core.base.errors import SluiceError, UserError
 from platform_core.base.logs import get_logger
 
@@ -49,8 +50,10 @@ class Outbox:
         folders: ReportFolders,
         ways: Mapping[str, Delivery],
         clock: Clock,
+        stats: ReportStats | None = None,
     ) -> None:
-        """Take deliveries from ``queue`` and make them by ``ways``."""
+        """Take deliveries from ``queue``, make them by ``ways``, count them in ``stats``."""
+        self.stats = stats or ReportStats()
         self._queue = queue
         self._store = store
         self._accounts = accounts
@@ -134,6 +137,7 @@ class Outbox:
     async def _make(self, claimed: Claimed) -> None:
         """Make one attempt and note how it went; nothing but a cancel leaves here."""
         one = claimed.delivery
+        self.stats.attempted[one.type] += 1
         try:
             async with asyncio.timeout(_ATTEMPT_S):
                 await self._deliver(claimed)
@@ -147,6 +151,7 @@ class Outbox:
             _log.exception("report_delivery_crashed", run_id=one.run_id, delivery=one.name)
             await self._failed(claimed, "It failed for a reason of ours; see the service's log.", final=False)
         else:
+            self.stats.delivered[one.type] += 1
             await asyncio.to_thread(self._queue.delivered, claimed)
             _log.info("report_delivered", run_id=one.run_id, delivery=one.name, attempt=one.attempts)
 
@@ -170,6 +175,8 @@ class Outbox:
     async def _failed(self, claimed: Claimed, error: str, *, final: bool, after_s: float = 0.0) -> None:
         one = claimed.delivery
         over = final or one.attempts > len(PAUSES_S)
+        self.stats.failed[one.type] += 1
+        self.stats.dead[one.type] += over
         pause = 0.0 if over else max(PAUSES_S[one.attempts - 1], after_s)
         next_at = None if over else self._clock.now() + pause
         _log.warning(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from addon.api import health
 from addon.models.jobs import JobRequest
 from addon.models.reports import DeliveryState, Window
 from addon.models.schedules import REPORT
@@ -117,6 +118,10 @@ def test_one_that_fails_stops_no_other(rig: Rig) -> None:
         "forbidden": (DeliveryState.FAILED, 1, "not there"),
         "broken": (DeliveryState.PENDING, 1, "It failed for a reason of ours; see the service's log."),
     }
+    stats = rig.outbox.stats
+    counts = (stats.attempted, stats.delivered, stats.failed, stats.dead)
+    assert [one["scripted"] for one in counts] == [5, 1, 4, 2]
+    assert 'sluice_report_deliveries_dead_total{type="scripted"} 2' in health.report_lines(stats)
 
 
 def test_every_attempt_has_the_same_key_and_the_last_one_gives_up_after_a_day(rig: Rig) -> None:

@@ -101,6 +101,9 @@ async def _first_day(rig: ReportRig) -> None:
     assert [(t["database"], t["table"], t["newest"]) for t in run.facts["tables"]] == [
         ("shop", "orders", MONDAY + DAY)
     ]
+    stats = rig.rooms.execution.stats
+    assert (stats.runs, stats.incomplete) == ({"on_time": 1}, 0)
+    assert stats.attempted == stats.delivered == {"mail": 1, "table": 1}
     made = rig.rooms.outbox.of(run)
     assert [(one.name, one.state, one.attempts) for one in made] == [
         ("mail", DeliveryState.DELIVERED, 1),
@@ -126,7 +129,7 @@ async def _select_from(rig: ReportRig, job: Job) -> None:
         assert found == [["a"], ["b"], ["c"]]
     with pytest.raises(NotFound, match="no output 'nothing'") as none:
         await rig.ask(f"SELECT 1 FROM runs.run_{job.id}.nothing")  # noqa: S608  (ours)
-    assert "products__ranking" in none.value.hint
+    assert "products__ranking" in str(none.value.hint)
     waiting = rig.jobs.issue(JobRequest(rig.account.id, REPORT, "", "daily", max_running=9))
     with pytest.raises(NotFound, match="has not begun"):
         await rig.ask(f"SELECT 1 FROM runs.run_{waiting.id}.ranking")  # noqa: S608  (ours)
