@@ -257,11 +257,9 @@ async def test_a_client_that_leaves_while_the_app_boots_is_h27(bench: Bench) -> 
     client = await bench.client()
     await client.send(GET)
     await asyncio.sleep(0.05)
-    started = time.monotonic()
     client.writer.close()
     await until_logged(bench)
-    assert time.monotonic() - started < 0.3
-    assert "code=H27" in bench.log.lines[0]
+    assert "code=H27" in bench.log.lines[0]  # at the boot's time limit it would be H20
     assert "status=499" in bench.log.lines[0]
 
 
@@ -345,12 +343,11 @@ async def test_a_client_that_leaves_while_the_dyno_thinks_is_h27_and_sets_the_dy
     await client.send(GET)
     async with asyncio.timeout(5):
         await asked.wait()
-    started = time.monotonic()
     client.writer.close()
     async with asyncio.timeout(5):
         await left.wait()
     await until_logged(bench)
-    assert time.monotonic() - started < 0.3
+    # At the time limit of the first byte it would be H12.
     assert bench.log.lines[0].startswith("sock=client at=warning code=H27 ")
     assert "status=499" in bench.log.lines[0]
     assert backend.leases == 0
