@@ -21,7 +21,10 @@ TIME_DECAY = "time_decay"
 def build(engine: Engine, parameters: Parameters, *, aggregated: bool, has_spend: bool) -> dict[str, str]:
     """Make `attribution`, and `attribution_touches` when asked for. Returns the outputs' relations."""
     has_lists = aggregated and engine.dialect.has_asof_join
-    _touches(engine, parameters, aggregated=aggregated, has_lists=has_lists)
+    if has_lists and "markov" not in parameters.models:
+        _place(engine, parameters)
+    else:
+        _touches(engine, parameters, aggregated=aggregated, has_lists=has_lists)
     models = ", ".join(f"({literal(model)})" for model in parameters.models)
     engine.view("attribution_models", query("attribution", "models", models=models))
     value_type = journeys.value_type(engine, "attribution_journeys")
@@ -38,6 +41,25 @@ def build(engine: Engine, parameters: Parameters, *, aggregated: bool, has_spend
         return {"attribution": "attribution"}
     _single_touches(engine, parameters)
     return {"attribution": "attribution", "attribution_touches": "attribution_touches"}
+
+
+def _place(engine: Engine, parameters: Parameters) -> None:
+    """The touches of aggregated paths as few sums, from one pass over the paths: none of them is kept."""
+    journeys.from_paths(engine, kept=False)
+    value_type = journeys.value_type(engine, "paths")
+    journeys.list_paths(engine, parameters, collapse=parameters.repeats == "collapse", kept=False)
+    asked = "last_non_direct" in parameters.models
+    placed = query(
+        "attribution",
+        "placed",
+        value_type=value_type,
+        last_other=journeys.last_other_place(parameters, asked=asked),
+        distinct="list_unique(channels)" if "shapley" in parameters.models else "1",
+    )
+    engine.materialize("attribution_placed", placed)
+    for name in ("touches", "path_channels", "journeys"):
+        relation = "attribution_touch_rows" if name == "touches" else f"attribution_{name}"
+        engine.view(relation, query("attribution", f"placed_{name}"))
 
 
 def _touches(engine: Engine, parameters: Parameters, *, aggregated: bool, has_lists: bool) -> None:

@@ -76,10 +76,11 @@ def from_touches(engine: Engine, parameters: JourneyParameters, *, with_users: b
     engine.view("attribution_eligible", eligible)
 
 
-def from_paths(engine: Engine) -> None:
+def from_paths(engine: Engine, *, kept: bool = True) -> None:
     """Journeys of the aggregated input `paths`, those included that never converted: their channels count 0.
 
-    Paths that nobody took are left out, counts below zero refused.
+    Paths that nobody took are left out, counts below zero refused. What is not kept is read once, and has no
+    numbers.
     """
     bad = engine.collect(query("staging", "negative_counts")).to_pylist()[0]["n"]
     if bad:
@@ -87,10 +88,10 @@ def from_paths(engine: Engine) -> None:
     journeys = query(
         "attribution",
         "journeys_from_paths",
-        number=engine.dialect.surrogate("label"),
+        number=engine.dialect.surrogate("label") if kept else "0",
         value_type=value_type(engine, "paths"),
     )
-    engine.materialize("attribution_journeys", journeys)
+    (engine.materialize if kept else engine.view)("attribution_journeys", journeys)
     parts = engine.dialect.split_table("attribution_journeys", "label", ">")
     engine.view("attribution_eligible", query("attribution", "touches_from_paths", parts=parts))
 
@@ -133,14 +134,25 @@ def list_touches(engine: Engine, parameters: JourneyParameters, *, collapse: boo
         collapse: whether a run of one channel becomes one touch.
         last_other: whether anybody asks for `is_last_other`; else it is false everywhere.
     """
-    lists, relation = query("attribution", "lists"), "attribution_split"
-    engine.view(relation, lists)
+    list_paths(engine, parameters, collapse=collapse)
+    place = last_other_place(parameters, asked=last_other)
+    engine.view("attribution_touch_rows", query("attribution", "listed_touches", last_other=place))
+
+
+def list_paths(engine: Engine, parameters: JourneyParameters, *, collapse: bool, kept: bool = True) -> None:
+    """`attribution_lists`: the limits applied to each path; computed when read where it is not kept."""
+    relation = "attribution_split"
+    engine.view(relation, query("attribution", "lists"))
     for name, places in transforms(parameters, collapse=collapse):
         engine.view(f"attribution_{name}", query("attribution", f"list_{name}", relation=relation, **places))
         relation = f"attribution_{name}"
-    engine.materialize("attribution_lists", query("staging", "typed", items="*", relation=relation))
-    place = query("attribution", "last_other", direct=literal(parameters.direct)) if last_other else "0"
-    engine.view("attribution_touch_rows", query("attribution", "listed_touches", last_other=place))
+    lists = query("staging", "typed", items="*", relation=relation)
+    (engine.materialize if kept else engine.view)("attribution_lists", lists)
+
+
+def last_other_place(parameters: JourneyParameters, *, asked: bool) -> str:
+    """SQL: the place in a list that `is_last_other` means; none where nobody asks for it."""
+    return query("attribution", "last_other", direct=literal(parameters.direct)) if asked else "0"
 
 
 def check_inputs(given: frozenset[str]) -> None:

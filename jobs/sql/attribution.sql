@@ -381,3 +381,37 @@ FROM (
     FROM attribution_lists
 ) AS opened
 WHERE list_position(channels, channel) = position
+
+-- name: placed
+-- Where no model asks for single paths: touches summed by all that a credit depends on, in one pass over the paths, none
+-- of which is kept. A touch between the ends has the position 2; a path without any is one of no channel.
+SELECT
+    channel, touches, position, is_last_other, is_new, distinct_channels,
+    CAST(SUM(weight) AS BIGINT) AS weight, CAST(SUM(value_minor) AS $value_type) AS value_minor
+FROM (
+    SELECT
+        channel, touches, weight, value_minor, distinct_channels,
+        position = last_other AS is_last_other, list_position(channels, channel) = position AS is_new,
+        CASE WHEN position = 1 THEN 1 WHEN position = touches THEN touches ELSE 2 END AS position
+    FROM (
+        SELECT
+            weight, value_minor, channels, LEN(channels) AS touches, $last_other AS last_other,
+            $distinct AS distinct_channels,
+            UNNEST(CASE WHEN LEN(channels) = 0 THEN [NULL] ELSE channels END) AS channel,
+            generate_subscripts(CASE WHEN LEN(channels) = 0 THEN [NULL] ELSE channels END, 1) AS position
+        FROM attribution_lists
+    ) AS opened
+) AS classified
+GROUP BY channel, touches, position, is_last_other, is_new, distinct_channels
+
+-- name: placed_touches
+-- What `cells` reads of them.
+SELECT channel, touches, position, is_last_other, weight, value_minor FROM attribution_placed WHERE touches > 0
+
+-- name: placed_path_channels
+-- What `visits` reads of them.
+SELECT channel, distinct_channels, weight, value_minor FROM attribution_placed WHERE touches > 0 AND is_new
+
+-- name: placed_journeys
+-- What `totals` reads of them: each path at its first touch, or as one without any.
+SELECT weight, value_minor FROM attribution_placed WHERE position = 1
