@@ -57,7 +57,7 @@ class Parameters(StitchParameters):
 
     def __post_init__(self) -> None:
         """Choose the period; refuse rolling ones but days, and brackets that nobody can live through."""
-        if self.period is None:
+        if not self.period:  # given as null, or not at all
             object.__setattr__(self, "period", "day" if self.mode == "rolling" else "week")
         if self.mode == "rolling" and self.period != "day":
             raise ParameterError(
