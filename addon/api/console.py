@@ -11,17 +11,22 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from addon.api.auth import Rooms, marked, public
+from addon.api.reports import page_of
 from addon.api.services import Services
 from addon.api.td.params import Parameters
+from addon.models.reports import ReportRun
 from addon.models.resources import Resource
 from addon.provisioning.manifest import limits_text
 from addon.provisioning.sso import SESSION_S
+from platform_core.base.errors import NotFound
 from platform_core.base.ids import new_secret
 
 router = APIRouter()
 _COOKIE = "sluice-session"
 _NAV_COOKIE = "heroku-nav-data"
 _MAX_NAV = 3_000
+_MAX_NUMBER = 18
+_MOST_REPORTS, _MOST_RUNS = 50, 10
 _NOWHERE_ELSE = "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _PAGE = Environment(
     loader=PackageLoader("addon.api"), autoescape=True, undefined=StrictUndefined
@@ -55,7 +60,7 @@ async def signed_in(request: Request, rooms: Rooms) -> Resource:
 
 @router.get("/account")
 def account_page(rooms: Rooms, resource: Annotated[Resource, Depends(signed_in)]) -> Response:
-    """Show the account: plan, limits, usage, tables, how to connect."""
+    """Show the account: plan, limits, usage, tables, reports with their newest runs, how to connect."""
     nonce = new_secret(16)
     account = resource.account
     page = _PAGE.render(
@@ -67,9 +72,36 @@ def account_page(rooms: Rooms, resource: Annotated[Resource, Depends(signed_in)]
         usage=rooms.quotas.usage(account),
         server=rooms.public_url,
         tables=_tables(rooms, account.id),
+        reports=_reports(rooms, account.id),
     )
     policy = f"default-src 'none'; style-src 'nonce-{nonce}'; {_NOWHERE_ELSE}"
     return HTMLResponse(page, headers={"content-security-policy": policy})
+
+
+@router.get("/account/reports/{name}/runs/{run_id}")
+def report_page(
+    name: str, run_id: str, rooms: Rooms, resource: Annotated[Resource, Depends(signed_in)]
+) -> Response:
+    """Show a kept run of a report: the page that its mail brought."""
+    if not (run_id.isascii() and run_id.isdigit()) or len(run_id) > _MAX_NUMBER:
+        raise NotFound(f"There is no run {run_id[:40]!r}.", hint="The page /account lists those there are.")
+    return page_of(rooms.reports.store.run(resource.account.id, name, int(run_id)), rooms)
+
+
+def _reports(rooms: Services, account_id: int) -> list[dict[str, Any]]:
+    """Return the reports, each with its newest runs."""
+    store = rooms.reports.store
+    return [
+        {"name": one.name, "runs": [_run(run) for run in store.runs(account_id, one.name, _MOST_RUNS)]}
+        for one in store.list(account_id)[:_MOST_REPORTS]
+    ]
+
+
+def _run(run: ReportRun) -> dict[str, Any]:
+    slot = datetime.fromtimestamp(run.slot, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    state = run.state.value if run.folder is None else "not final" if run.facts.get("incomplete") else "final"
+    link = None if run.folder is None else f"/account/reports/{run.report}/runs/{run.id}"
+    return {"id": run.id, "words": run.window.words or slot, "state": state, "link": link}
 
 
 def _tables(rooms: Services, account_id: int) -> list[dict[str, Any]]:

@@ -141,7 +141,16 @@ def deliver_again(
 @router.get("/{name}/runs/{run_id}/report.html")
 def run_page(name: str, run_id: str, identity: Reader, rooms: Rooms) -> Response:
     """Return the report as a page that loads nothing."""
-    file = rooms.reports.folders.file(_find(name, run_id, identity, rooms), "report.html")
+    return page_of(_find(name, run_id, identity, rooms), rooms)
+
+
+def page_of(run: ReportRun, rooms: Services) -> Response:
+    """Return a run's page.
+
+    Raises:
+        NotFound: the run is not finished, or its files are gone.
+    """
+    file = rooms.reports.folders.file(run, "report.html")
     return FileResponse(file, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
 

@@ -309,6 +309,36 @@ def test_a_sign_on_opens_one_session(addon: Running) -> None:
         assert browser.post("/sso/login", data=form(now)).status_code == 403
 
 
+def test_the_signed_in_page_links_the_kept_runs_of_reports(addon: Running) -> None:
+    uuid = OTHER_UUID[:-1] + "e"
+    with addon.platform() as platform:
+        made = platform.post("/heroku/resources", json={"uuid": uuid, "name": "reader", "plan": "nano"})
+    config = made.json()["config"]
+    key = next(value for name, value in config.items() if name.endswith("API_KEY"))
+    sql = "SELECT 'a' AS item, 5 AS time, 1 AS value"
+    body = {"analyses": [{"analysis": "ranking", "inputs": {"items": sql}}]}
+    with httpx.Client(base_url=addon.url, headers={"authorization": f"TD1 {key}"}, timeout=90) as http:
+        for name in ("daily", "idle"):
+            http.put(f"/api/reports/{name}", json=body).raise_for_status()
+        job = http.post("/api/reports/daily/runs").json()["job_id"]
+        done = http.get(f"/api/reports/daily/jobs/{job}", params={"wait": 60}).json()
+    assert done["status"] == "success", done
+    link, now = f"/account/reports/daily/runs/{done['run']['run']}", str(int(time.time()))
+    token = hashlib.sha1(f"{uuid}:{addon.keys['sso_salt']}:{now}".encode()).hexdigest()  # noqa: S324  (the protocol's)
+    form = {"resource_id": uuid, "resource_token": token, "timestamp": now}
+    with httpx.Client(base_url=addon.url) as browser:
+        assert browser.get(link).status_code == 403
+        assert browser.post("/sso/login", data=form).status_code == 302
+        account = browser.get("/account").text
+        assert f'<a href="{link}">' in account
+        assert "sluice report run idle" in account
+        page = browser.get(link)
+        assert page.text.lower().startswith("<!doctype html>")
+        assert "sandbox" in page.headers["content-security-policy"]
+        assert browser.get(link.replace("daily", "idle")).status_code == 404
+        assert browser.get("/account/reports/daily/runs/x").status_code == 404
+
+
 def test_the_synchronous_query_answers_json_and_arrow(addon: Running) -> None:
     import pyarrow as pa  # noqa: PLC0415  (heavy, and only needed here)
 
