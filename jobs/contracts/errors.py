@@ -10,6 +10,12 @@ JobsError
 
 from __future__ import annotations
 
+OVERFLOW = (
+    "a number or a sum of numbers does not fit into 64 bits (-9223372036854775808 to 9223372036854775807):"
+    " look for wrong values in the inputs' numbers"
+)
+"""What both engines' words for an overflow mean."""
+
 
 class JobsError(Exception):
     """An analysis could not be run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from jobs.contracts.errors import EngineError, InputError
+from jobs.contracts.errors import OVERFLOW, EngineError, InputError
 from jobs.engine.port import BATCH_ROWS, Kind, SourceColumn
 from jobs.engine.text import text_literal
 from jobs.engines.links import fetched
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 #: In bytes. With what a run holds beside DuckDB it stays inside 4 GiB; more hardly makes it faster.
 DEFAULT_MEMORY = 2_500 << 20
+_OVERFLOWN = re.compile(r"out of range for the destination type INT64|Overflow in \w+ of INT64")
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
 _INTEGERS = {
     "TINYINT",
@@ -279,5 +281,6 @@ def _read(connection: duckdb.DuckDBPyConnection, sql: str, rows: int) -> Iterato
 
 
 def _first_line(error: Exception) -> str:
-    """DuckDB's message without the statement that it quotes."""
-    return str(error).strip().split("\n", 1)[0]
+    """DuckDB's message without the statement that it quotes, or what it means where that is an overflow."""
+    first = str(error).strip().split("\n", 1)[0]
+    return OVERFLOW if _OVERFLOWN.search(first) else first

@@ -25,7 +25,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.contracts.errors import EngineError, InputError
+from jobs.contracts.errors import OVERFLOW, EngineError, InputError
 from jobs.engine.port import BATCH_ROWS, Kind, SourceColumn
 from jobs.engines import ranged
 from jobs.engines.links import local, readable
@@ -51,6 +51,8 @@ _CAUSES = (
     ("Cannot run program", "the executors do not find their Python: set PYSPARK_PYTHON to what they have"),
     ("PYTHON_VERSION_MISMATCH", "the executors run another Python: set PYSPARK_PYTHON to the same version"),
     ("No module named 'pyarrow'", "the executors' Python lacks pyarrow: install it there"),
+    ("[ARITHMETIC_OVERFLOW]", OVERFLOW),
+    ("[CAST_OVERFLOW]", OVERFLOW),
 )
 
 _SHIPPED = tempfile.TemporaryDirectory(prefix="sluice-shipped-", ignore_cleanup_errors=True)

@@ -379,3 +379,9 @@ def test_a_run_that_fails_leaves_no_half_written_output(tmp_path: Path) -> None:
         run_analysis("paths", engine, {"events": events()}, out=tmp_path)
     engine.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sum_beyond_64_bits_says_where_to_look(run: Any) -> None:
+    rows = [{"customer_id": "c", "time": time, "amount_minor": (1 << 63) - 1} for time in (0, 1)]
+    with pytest.raises(EngineError, match=r"does not fit into 64 bits .*: look for wrong values"):
+        run("rfm", {"transactions": rows})
