@@ -128,8 +128,8 @@ class DeltaLog:
 
     def _open(self) -> DeltaTable | None:
         self._objects.mend_log(self.prefix)
-        # Not DeltaTable.is_deltatable: it holds the interpreter lock while it waits for the network.
-        if next(self._objects.list(self._log_prefix), None) is None:
+        # A checkpoint without an entry was being written while the table was dropped; delta-rs would open it.
+        if not any(info.key.endswith(".json") for info in self._objects.list(self._log_prefix)):
             return None
         try:
             table = self._load()
@@ -327,7 +327,7 @@ class DeltaLog:
             return b""
 
     def _sync_log(self, versions: Sequence[int]) -> None:
-        self._objects.sync(self._log_prefix, [_entry(version) for version in versions])
+        self._objects.sync(self._log_prefix, map(_entry, versions))
 
     def _checkpoint_if_due(self, table: DeltaTable) -> None:
         """Write a checkpoint every 50 versions and take a fresh handle: commit latency grows otherwise."""
