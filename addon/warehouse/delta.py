@@ -22,6 +22,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from addon.warehouse.attempt import Attempt
 from addon.warehouse.files import FileSet, TableState
 from addon.warehouse.history import History
+from addon.warehouse.log_begin import has_begin, last_checkpoint, take_back
 from addon.warehouse.schema import TableSchema, from_delta
 from addon.warehouse.shortening import shorten
 from addon.warehouse.sweeping import Sweeping
@@ -134,30 +135,19 @@ class DeltaLog:
         try:
             table = self._load()
         except DeltaError:
-            if self._has_begin():
+            if has_begin(self._objects, self._log_prefix):
                 raise
             return None
         if _DROPPED in table.metadata().configuration:
             return None
         self.transactions.forget()
         self.history.forget_live()
-        self._checkpoint = self._last_checkpoint()
+        self._checkpoint = last_checkpoint(self._objects, self._log_prefix)
         self._stamp = self._stamp_of(table)
         return table
 
-    def _has_begin(self) -> bool:
-        """Tell whether there is what a reader of the log begins with; a deletion takes that away first."""
-        names = [info.key.rpartition("/")[2] for info in self._objects.list(self._log_prefix)]
-        return any("checkpoint" in name or name == _entry(0) for name in names)
-
     def _load(self, version: int | None = None) -> DeltaTable:
         return DeltaTable(self._place.uri, version=version, storage_options=dict(self._place.options))
-
-    def _last_checkpoint(self) -> int:
-        try:
-            return int(json.loads(self._objects.get(f"{self._log_prefix}/_last_checkpoint"))["version"])
-        except (NotFound, ValueError, KeyError):
-            return 0
 
     def forget(self) -> None:
         """Let the handle go; the next call reads the log anew."""
@@ -336,6 +326,9 @@ class DeltaLog:
         try:
             with self._objects.checkpoint(self.prefix, table.version()):
                 table.create_checkpoint()
+            if self._stamp_of(table) != self._stamp:
+                take_back(self._objects, self._log_prefix, table.version())
+                raise NotFound("The table was dropped while its checkpoint was being written.")
             self.history.archive(_state_of(table), table.schema().to_json())
             table.cleanup_metadata()
             shorten(self._objects, self._log_prefix, table.version())

@@ -307,6 +307,34 @@ def test_a_table_that_is_dropped_while_others_commit_is_whole_or_gone(node: Open
     assert rows(two) == [(9, 1)]
 
 
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_checkpoint_of_a_table_that_is_dropped_meanwhile_brings_nothing_back(
+    node: Opener, monkeypatch: pytest.MonkeyPatch, made_anew: bool
+) -> None:
+    one, two = node("one"), node("two")
+    monkeypatch.setattr("addon.warehouse.delta.CHECKPOINT_EVERY", 3)
+    write = DeltaTable.create_checkpoint
+
+    def overtaken(table: DeltaTable) -> None:
+        monkeypatch.setattr(DeltaTable, "create_checkpoint", write)
+        two.drop(REF)
+        if made_anew:
+            put(two, 1, '{"b":1}')
+        write(table)
+
+    monkeypatch.setattr(DeltaTable, "create_checkpoint", overtaken)
+    for segment in range(1, 4):
+        put(one, segment, '{"a":0}')
+    assert not [info.key for info in one.objects.list("7/shop/events") if "checkpoint" in info.key]
+    third = node("three")
+    if made_anew:
+        assert rows(third) == rows(one) == [(9, 1)]
+    else:
+        assert third.snapshot(REF) is None
+        assert put(third, 1, '{"b":1}') == 1
+        assert rows(one) == [(9, 1)]
+
+
 def test_a_deletion_that_was_given_up_half_way_is_finished_by_who_makes_the_table_anew(
     node: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
