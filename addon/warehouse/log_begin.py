@@ -26,9 +26,12 @@ def last_checkpoint(objects: ObjectStore, log_prefix: str) -> int:
 
 
 def has_begin(objects: ObjectStore, log_prefix: str) -> bool:
-    """Tell whether there is what a reader of the log begins with; a deletion takes that away first."""
+    """Tell whether there is what a reader of the log begins with; a deletion takes that away first.
+
+    A hint at a checkpoint is none: it may have been written when the checkpoint was deleted already.
+    """
     names = [info.key.rpartition("/")[2] for info in objects.list(log_prefix)]
-    return any("checkpoint" in name or name == f"{0:020d}.json" for name in names)
+    return any(".checkpoint." in name or name == f"{0:020d}.json" for name in names)
 
 
 def take_back(objects: ObjectStore, log_prefix: str, version: int) -> None:
