@@ -156,11 +156,5 @@ class Engine(Protocol):
         its batches to other threads is faster without.
         """
 
-    def beside(self, sql: str, rows: int) -> Iterator[pa.RecordBatch] | None:
-        """As `stream`, for another thread, while this engine goes on with other queries; None where none can.
-
-        The query may read files, by the names of relations; EngineError says that it needs more than those.
-        """
-
     def close(self) -> None:
         """Drop every relation of this engine object. A shared session or process stays up."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from jobs.contracts.errors import EngineError, InputError
@@ -12,10 +11,10 @@ from jobs.engine.csv_rows import refuse_ragged
 from jobs.engine.pinned import register_pinned
 from jobs.engine.port import Engine, Kind, SourceColumn
 from jobs.engine.text import query
-from jobs.engine.uniqueness import distinct_keys, keys_seen_beside
+from jobs.engine.uniqueness import distinct_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -71,8 +70,6 @@ class Staged:
         present: the contract's columns that the file has.
         rows_in: rows in the file.
         excluded: rows left out, by reason.
-        repeats: where nobody has waited for it, how many rows repeat the key of another one: none is left out
-            yet, so if there are any, what was made of the relation is void.
     """
 
     relation: str
@@ -80,13 +77,10 @@ class Staged:
     present: frozenset[str]
     rows_in: int
     excluded: Mapping[str, int]
-    repeats: Callable[[], int] | None = None
 
 
-def stage(engine: Engine, contract: InputTable, source: Source, *, hopeful: bool = False) -> Staged:
+def stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
     """Register a source and turn it into a relation that is the contract's table, under its name.
-
-    A hopeful caller goes on while the keys of a small table are looked at, and asks `repeats` in the end.
 
     Raises:
         InputError: a missing column, a type that does not fit, a text that is not a number, a CSV row with
@@ -94,14 +88,14 @@ def stage(engine: Engine, contract: InputTable, source: Source, *, hopeful: bool
             milliseconds).
     """
     try:
-        return _stage(engine, contract, source, hopeful=hopeful)
+        return _stage(engine, contract, source)
     except (EngineError, InputError):
         if source.is_csv:
             refuse_ragged((file for file in source.files if _is_csv(file)), _delimiter)
         raise
 
 
-def _stage(engine: Engine, contract: InputTable, source: Source, *, hopeful: bool) -> Staged:
+def _stage(engine: Engine, contract: InputTable, source: Source) -> Staged:
     raw = f"{contract.name}__raw"
     _register(engine, raw, source, contract)
     found = _locate(engine.columns(raw), contract, source)
@@ -110,7 +104,7 @@ def _stage(engine: Engine, contract: InputTable, source: Source, *, hopeful: boo
         _check_texts(engine, raw, contract, found)
     items = ", ".join(_item(column, found, source.is_csv, engine, raw) for column in contract.columns)
     engine.view(typed, query("staging", "typed", items=items, relation=raw))
-    return _exclude(engine, contract, typed, frozenset(found), hopeful=hopeful)
+    return _exclude(engine, contract, typed, frozenset(found))
 
 
 def _register(engine: Engine, name: str, source: Source, contract: InputTable) -> None:
@@ -243,9 +237,7 @@ def _sql_type(column_type: ColumnType, kind: Kind) -> str:
     return "STRING" if column_type is ColumnType.VARCHAR else column_type.value
 
 
-def _exclude(
-    engine: Engine, contract: InputTable, typed: str, present: frozenset[str], *, hopeful: bool
-) -> Staged:
+def _exclude(engine: Engine, contract: InputTable, typed: str, present: frozenset[str]) -> Staged:
     """Drop and count rows with NULL keys, then times out of range, then repeats of the unique key."""
     present_columns = [column for column in contract.columns if column.name in present]
     reasons = [
@@ -257,29 +249,21 @@ def _exclude(
         if column.is_time
     ]
     facts, counts = _count(engine, contract, typed, reasons, present_columns)
-    under, repeats = typed, None
+    under = typed
     if any(counts.values()):
         under = f"{contract.name}__kept"
         refused = " OR ".join(f"({condition})" for reason, condition in reasons if counts[reason])
         engine.view(under, query("staging", "kept", relation=typed, refused=refused))
     if contract.unique:
-        keys = engine, under, contract.unique, facts.rows - sum(counts.values()), facts.bounds
-        count = keys_seen_beside(*keys) if hopeful else None
-        if count is not None:
-            repeats = partial(_missing, keys[3], count)
-        else:
-            counts["duplicate"] = keys[3] - distinct_keys(*keys)
-        if counts.get("duplicate"):
+        expected = facts.rows - sum(counts.values())
+        counts["duplicate"] = expected - distinct_keys(engine, under, contract.unique, expected, facts.bounds)
+        if counts["duplicate"]:
             deduplicated = _deduplicated(contract, under)
             under = f"{contract.name}__unique"
             engine.view(under, deduplicated)
     engine.view(contract.name, query("staging", "typed", items="*", relation=under))
     excluded = {reason: count for reason, count in counts.items() if count}
-    return Staged(contract.name, under, present, facts.rows, excluded, repeats)
-
-
-def _missing(expected: int, count: Callable[[], int]) -> int:
-    return expected - count()
+    return Staged(contract.name, under, present, facts.rows, excluded)
 
 
 def _clean(columns: Sequence[Column]) -> str:

@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from jobs.contracts.errors import EngineError
 from jobs.engine.port import Engine, Kind
 from jobs.engine.text import query
 from jobs.native.bitmap import all_differ
 from jobs.native.library import library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 #: A bitmap is tried when at least one bit in so many would be set, and it is small for any memory limit.
 _BITMAP_SPREAD, _BITMAP_BITS = 16, 1 << 30
 #: Small enough to be in the processor's cache still when it is looked at.
 _BATCH_ROWS = 1 << 16
-#: With more rows the engine keeps all processors busy by itself.
-_LOOKED_AT_BESIDE = 1 << 21
-
-
-def keys_seen_beside(
-    engine: Engine, relation: str, unique: Sequence[str], expected: int, bounds: tuple[int, int] | None
-) -> Callable[[], int] | None:
-    """`distinct_keys` of a small table, begun now beside what the engine does next; None where it cannot be.
-
-    Where it is plain that the key's last integer alone does not tell rows apart, it is not tried.
-    """
-    native = library()
-    if native is None or bounds is None or expected > _LOOKED_AT_BESIDE:
-        return None
-    if not _is_dense(bounds, expected) or bounds[1] - bounds[0] + 1 < expected:
-        return None
-    batches = engine.beside(query("staging", "typed", items=unique[-1], relation=relation), _BATCH_ROWS)
-    if batches is None:
-        return None
-
-    def looked() -> bool:
-        try:
-            return all_differ(native, batches, *bounds)
-        except EngineError:  # the relation is one that only the engine's own connection knows
-            return False
-
-    pool = ThreadPoolExecutor(1, "keys")
-    differ: Future[bool] = pool.submit(looked)
-    pool.shutdown(wait=False)
-
-    def count() -> int:
-        return expected if differ.result() else distinct_keys(engine, relation, unique, expected, bounds)
-
-    return count
 
 
 def distinct_keys(
@@ -94,7 +58,7 @@ def _all_differ(
             return False
         bounds = found["low"], found["high"]
     low, high = bounds
-    if not _is_dense(bounds, expected):
+    if high - low >= min(expected * _BITMAP_SPREAD, _BITMAP_BITS):
         return False
     if (native := library()) is not None:
         values = query("staging", "typed", items=column, relation=relation)
@@ -102,10 +66,6 @@ def _all_differ(
     count = engine.dialect.bitmap_count(column, low, high) or "0"
     found = engine.collect(query("staging", "one_number", number=count, relation=relation))
     return bool(found.to_pylist()[0]["n"] == expected)
-
-
-def _is_dense(bounds: tuple[int, int], expected: int) -> bool:
-    return bounds[1] - bounds[0] < min(expected * _BITMAP_SPREAD, _BITMAP_BITS)
 
 
 def _increases(engine: Engine, relation: str, column: str) -> bool:

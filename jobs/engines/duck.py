@@ -154,7 +154,7 @@ class DuckEngine:
         except duckdb.Error as error:
             raise InputError(f"DuckDB's settings: {error}") from error
         self._dialect = DuckDialect()
-        self._names: dict[str, str] = {}  # what is a view, a table, or Arrow's
+        self._names: dict[str, str] = {}  # what is a view, and what a table
 
     @property
     def dialect(self) -> DuckDialect:
@@ -210,7 +210,7 @@ class DuckEngine:
         """Put an Arrow table in place without a copy."""
         self._forget(name)
         self._connection.register(name, table)
-        self._names[name] = "ARROW"
+        self._names[name] = "VIEW"
 
     def columns(self, name: str) -> Mapping[str, SourceColumn]:
         """The columns with DuckDB's type names."""
@@ -218,10 +218,10 @@ class DuckEngine:
         return {row[0]: SourceColumn(_kind(row[1]), row[1]) for row in rows}
 
     def view(self, name: str, sql: str) -> None:
-        """Name a query; `beside` knows the name too, as a temporary view's it would not."""
+        """Name a query."""
         if self._names.get(name) != "VIEW":
             self._forget(name)
-        self._execute(f'CREATE OR REPLACE VIEW "{name}" AS {sql}')
+        self._execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}')
         self._names[name] = "VIEW"
 
     def materialize(self, name: str, sql: str) -> None:
@@ -231,11 +231,8 @@ class DuckEngine:
         self._names[name] = "TABLE"
 
     def _forget(self, name: str) -> None:
-        kind = self._names.pop(name, None)
-        if kind == "ARROW":
-            self._connection.unregister(name)
-        elif kind is not None:
-            self._connection.execute(f'DROP {kind} IF EXISTS "{name}"')
+        if name in self._names:
+            self._connection.execute(f'DROP {self._names.pop(name)} IF EXISTS "{name}"')
 
     def collect(self, sql: str) -> pa.Table:
         """Run a query."""
@@ -246,20 +243,18 @@ class DuckEngine:
 
     def stream(self, sql: str, rows: int = BATCH_ROWS, *, ahead: bool = True) -> Iterator[pa.RecordBatch]:
         """Run a query; one batch is computed ahead, no more than that."""
-        if not ahead:
-            yield from _read(self._connection, sql, rows)
-            return
-        reader = _read(self._connection, sql, rows)
-        with ThreadPoolExecutor(1, "duckdb-stream") as other:
-            coming = other.submit(next, reader, None)
-            while (batch := coming.result()) is not None:
-                coming = other.submit(next, reader, None)
-                yield batch
-
-    def beside(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """A second connection to the same database, which has no temporary relations."""
-        with self._connection.cursor() as other:
-            yield from _read(other, sql, rows)
+        try:
+            reader = self._connection.sql(sql).to_arrow_reader(rows)
+            if not ahead:
+                yield from reader
+                return
+            with ThreadPoolExecutor(1, "duckdb-stream") as beside:
+                coming = beside.submit(next, reader, None)
+                while (batch := coming.result()) is not None:
+                    coming = beside.submit(next, reader, None)
+                    yield batch
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise EngineError(_first_line(error)) from error
 
     def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         try:
@@ -271,13 +266,6 @@ class DuckEngine:
         """Close the database; the engine cannot be used again."""
         self._connection.close()
         self._spill.cleanup()
-
-
-def _read(connection: duckdb.DuckDBPyConnection, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from connection.sql(sql).to_arrow_reader(rows)
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise EngineError(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

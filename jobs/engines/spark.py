@@ -333,10 +333,6 @@ class SparkEngine:
         """Run a query; its rows come to the driver together."""
         yield from self.collect(sql).to_batches(max_chunksize=rows)
 
-    def beside(self, sql: str, rows: int) -> None:  # noqa: ARG002 - its driver is busy enough
-        """Nothing."""
-        return
-
     def _sql(self, sql: str) -> Any:
         try:
             return self._session.sql(sql)

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
 from jobs.analyses.identity import IDENTITY_EDGES, stitch
-from jobs.contracts.errors import InputError, JobsError
+from jobs.contracts.errors import InputError
 from jobs.contracts.parameters import parse, to_json
 from jobs.contracts.pinned import SUFFIX, read_pinned
 from jobs.engine.staging import Source, Staged, stage
@@ -33,8 +32,6 @@ MANIFEST = "manifest.json"
 #: Those of format 1 hold a result hash that was taken another way.
 MANIFEST_FORMAT = 2
 
-Results: TypeAlias = "dict[str, tuple[Result, OutputHash]]"
-Computed: TypeAlias = "tuple[dict[str, Staged], Results]"
 #: What an input may be given as: one file, several files read as one table, an Arrow table, or a full Source.
 InputLike: TypeAlias = str | Path | Sequence[str | Path] | pa.Table | Source
 
@@ -168,46 +165,17 @@ def _compute(
     *,
     progress: Progress,
     out: Path | None,
-) -> Computed:
-    """Stage and compute, once more where rows that were taken to be different are not."""
-    staged: dict[str, Staged] = {}
-    attempt = partial(_attempt, analysis, engine, parameters, sources, staged, progress=progress, out=out)
-    try:
-        results = attempt(hopeful=True)
-    except JobsError:
-        if not _repeat(staged):
-            raise
-    else:
-        if not _repeat(staged):
-            return staged, results
-    return staged, attempt(hopeful=False)
-
-
-def _repeat(staged: Mapping[str, Staged]) -> bool:
-    return any(info.repeats() for info in staged.values() if info.repeats is not None)
-
-
-def _attempt(
-    analysis: Analysis,
-    engine: Engine,
-    parameters: Any,
-    sources: Mapping[str, Source],
-    staged: dict[str, Staged],
-    *,
-    progress: Progress,
-    out: Path | None,
-    hopeful: bool,
-) -> Results:
+) -> tuple[dict[str, Staged], dict[str, tuple[Result, OutputHash]]]:
     more = analysis.more_columns(parameters)
     tables = [
         replace(table, columns=(*table.columns, *more.get(table.name, ())))
         for table in analysis.inputs
         if table.name in sources
     ]
-    staged.clear()
+    staged = {}
     for done, contract in enumerate(tables):
         progress(*part("staging", done, len(tables)))
-        staged[contract.name] = stage(engine, contract, sources[contract.name], hopeful=hopeful)
+        staged[contract.name] = stage(engine, contract, sources[contract.name])
     progress(*part("computing", 0, 1))
     if IDENTITY_EDGES.name in staged:
         stitch(engine, parameters.stitch, tables, {name: one.under for name, one in staged.items()})
@@ -222,7 +190,7 @@ def _attempt(
         progress(*part("computing", done, len(relations) + 1))
         result = Result(analysis.output(output), out)
         results[output] = result, result.fill(engine, made)
-    return results
+    return staged, results
 
 
 def _check_tables(analysis: Analysis, sources: Mapping[str, Source]) -> None:
