@@ -36,7 +36,7 @@ WINDOW_S: Final = 86_400
 TIMEOUT_S: Final = 1_800
 ROUNDS: Final = 5 if ROWS <= PIECE else 1
 #: What polars took for an event, rounded up: 50 million were killed for want of memory at 23 GB.
-POLARS_BYTES: Final = 500
+POLARS_BYTES: Final = 600
 
 
 def figures() -> list[Figure]:
