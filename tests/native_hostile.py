@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ def batch(rng: random.Random, steps: int, rows: int) -> pa.RecordBatch:
     span = rng.choice((1, 100, 2**33))
     return pa.RecordBatch.from_pydict(
         {
-            "entity_id": pa.array([rng.choice(users) for _ in range(rows)]),
+            "entity_id": pa.array([rng.choice(users) for _ in range(rows)], pa.string()),
             "time": pa.array([rng.randrange(span) for _ in range(rows)], pa.int64()),
             "seq": pa.array([rng.randrange(5) for _ in range(rows)], pa.int64()),
             "steps": pa.array([rng.randrange(1, 1 << steps) for _ in range(rows)], pa.uint32()),
@@ -64,7 +65,7 @@ def main() -> int:
             kernel.compute()
             chains += kernel.chains().num_rows
         bought = [_purchases(rng) for _ in range(rng.randrange(1, 4))]
-        summed_purchases(library, lambda bought=bought: bought, rng.choice((1, 2, 600)))
+        summed_purchases(library, partial(iter, bought), rng.choice((1, 2, 600)))
         values = [rng.randrange(-70, 70) for _ in range(rng.randrange(1, 40))]
         low, high = rng.choice(((min(values), max(values)), (0, 63), (-64, -1)))
         all_differ(library, [pa.RecordBatch.from_pydict({"seq": values})], low, high)

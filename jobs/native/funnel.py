@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -13,16 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.contracts.errors import EngineError
+from jobs.native.batches import THREADS, address, each, text_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
-#: So many batches may wait for each thread.
-_WAITING = 4
 TIES = ("seq", "step", "increase")
-_NO_BYTES = pa.py_buffer(b"\0" * 8)
 
 
 class FunnelKernel:
@@ -45,8 +41,7 @@ class FunnelKernel:
         self._funnel = library.sluice_funnel_new(steps, longest, TIES.index(ties), secrets.randbits(64))
         if not self._funnel:
             raise _no_memory()
-        self._threads = min(len(os.sched_getaffinity(0)), 4)
-        self._pool = ThreadPoolExecutor(self._threads, "funnel")
+        self._pool = ThreadPoolExecutor(THREADS, "funnel")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -67,23 +62,15 @@ class FunnelKernel:
         Raises:
             EngineError: there is not enough memory.
         """
-        running: deque[Future[None]] = deque()
-        for batch in batches:
-            running.append(self._pool.submit(self._add, batch))
-            if len(running) > _WAITING * self._threads:  # no more of them are in memory
-                running.popleft().result()
-        for one in running:
-            one.result()
+        for _ in each(self._pool, self._add, batches):
+            pass
 
     def _add(self, rows: pa.RecordBatch) -> None:
-        names = rows.column("entity_id").cast(pa.string())
-        _, offsets, texts = names.buffers()
         at = [
-            offsets.address + names.offset * 4,
-            (texts or _NO_BYTES).address,
-            _address(rows.column("time").cast(pa.int64()), 8),
-            _address(rows.column("seq").cast(pa.int64()), 8) if self._by_seq else None,
-            _address(rows.column("steps").cast(pa.uint32()), 4),
+            *text_addresses(rows.column("entity_id")),
+            address(rows.column("time"), pa.int64()),
+            address(rows.column("seq"), pa.int64()) if self._by_seq else None,
+            address(rows.column("steps"), pa.uint32()),
         ]
         if not self._library.sluice_funnel_add(self._funnel, rows.num_rows, *at):
             raise _no_memory()
@@ -98,7 +85,7 @@ class FunnelKernel:
             EngineError: there is not enough memory.
         """
         compute = self._library.sluice_funnel_compute
-        done = [self._pool.submit(compute, self._funnel) for _ in range(self._threads)]
+        done = [self._pool.submit(compute, self._funnel) for _ in range(THREADS)]
         if not all(one.result() for one in done):
             raise _no_memory()
         reached = np.zeros(self._steps, np.int64)
@@ -132,12 +119,6 @@ class FunnelKernel:
         texts = pa.allocate_buffer(max(int(ends[-1]), 1))
         self._library.sluice_funnel_names(*at, texts.address)
         return pa.LargeStringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), texts)
-
-
-def _address(values: pa.Array, width: int) -> int:
-    """Where an array's first value is."""
-    start: int = values.buffers()[1].address
-    return start + int(values.offset) * width
 
 
 def _no_memory() -> EngineError:

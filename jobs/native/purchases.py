@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from jobs.contracts.errors import EngineError
+from jobs.native.batches import THREADS, address, each, text_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: What a row takes in the library.
 BYTES_OF_ROW = 16
-#: So many batches may wait for each thread.
-_WAITING = 4
-_NO_BYTES = pa.py_buffer(b"\0" * 8)
 _WELL, _TOO_LARGE = 1, -1
 _SCHEMA = pa.schema(
     [
@@ -52,46 +49,35 @@ def summed_purchases(library: Any, rows: Callable[[], Iterable[pa.RecordBatch]],
     """
     seed = secrets.randbits(64)
     passes = min(passes, library.sluice_purchases_partitions())
-    threads = min(len(os.sched_getaffinity(0)), 4)
-    found = [_one_pass(library, rows(), (passes, turn, seed), threads) for turn in range(passes)]
+    found = [_one_pass(library, rows(), (passes, turn, seed)) for turn in range(passes)]
     return pa.concat_tables([_SCHEMA.empty_table(), *found])
 
 
-def _one_pass(
-    library: Any, rows: Iterable[pa.RecordBatch], which: tuple[int, int, int], threads: int
-) -> pa.Table:
+def _one_pass(library: Any, rows: Iterable[pa.RecordBatch], which: tuple[int, int, int]) -> pa.Table:
     kernel = library.sluice_purchases_new(*which)
     if not kernel:
         raise _no_memory()
     try:
         # Leaving the pool waits for the last call into the library, then its memory may go.
-        with ThreadPoolExecutor(threads, "purchases") as pool:
-            running: deque[Future[None]] = deque()
-            for batch in rows:
-                running.append(pool.submit(_add, library, kernel, batch))
-                if len(running) > _WAITING * threads:  # no more of them are in memory
-                    running.popleft().result()
-            for one in running:
-                one.result()
-            return _computed(library, kernel, pool, threads)
+        with ThreadPoolExecutor(THREADS, "purchases") as pool:
+            for _ in each(pool, partial(_add, library, kernel), rows):
+                pass
+            return _computed(library, kernel, pool)
     finally:
         library.sluice_purchases_free(kernel)
 
 
 def _add(library: Any, kernel: int, rows: pa.RecordBatch) -> None:
-    names = rows.column("customer_id").cast(pa.string())
-    _, offsets, texts = names.buffers()
     at = [
-        offsets.address + names.offset * 4,
-        (texts or _NO_BYTES).address,
-        _address(rows.column("period").cast(pa.int32()), 4),
-        _address(rows.column("amount_minor").cast(pa.int64()), 8),
+        *text_addresses(rows.column("customer_id")),
+        address(rows.column("period"), pa.int32()),
+        address(rows.column("amount_minor"), pa.int64()),
     ]
     if not library.sluice_purchases_add(kernel, rows.num_rows, *at):
         raise _no_memory()
 
 
-def _computed(library: Any, kernel: int, pool: ThreadPoolExecutor, threads: int) -> pa.Table:
+def _computed(library: Any, kernel: int, pool: ThreadPoolExecutor) -> pa.Table:
     parts = library.sluice_purchases_partitions()
     firsts, first_bytes = np.zeros(parts + 1, np.int64), np.zeros(parts + 1, np.int64)
     library.sluice_purchases_counts(kernel, firsts[1:].ctypes.data, first_bytes[1:].ctypes.data)
@@ -106,19 +92,13 @@ def _computed(library: Any, kernel: int, pool: ThreadPoolExecutor, threads: int)
         done: int = library.sluice_purchases_compute(kernel, *at)
         return done
 
-    done = set(pool.map(compute, range(threads)))
+    done = set(pool.map(compute, range(THREADS)))
     if _TOO_LARGE in done:
         raise EngineError("output customer_summary: the amounts of a customer's period add up beyond 64 bits")
     if done != {_WELL}:
         raise _no_memory()
     names = pa.LargeStringArray.from_buffers(customers, pa.py_buffer(ends), texts)
     return pa.table([names, *map(pa.array, columns)], schema=_SCHEMA)
-
-
-def _address(values: pa.Array, width: int) -> int:
-    """Where an array's first value is."""
-    start: int = values.buffers()[1].address
-    return start + int(values.offset) * width
 
 
 def _no_memory() -> EngineError:
